@@ -1,0 +1,202 @@
+"""The backward pass, as a generator of steps.
+
+Calling an `Op` on tensors leaves it in its output (`tensor.op`); following `op.inputs` from a loss gives the graph.
+The backward pass walks that graph once, in reverse topological order, and calls each op's `backward`: nothing else
+stands between the loop and the arithmetic, so *step into* in a debugger lands on it.
+"""
+from minires.backend import array_module
+from minires.context import BackwardHook, no_grad, reference_ops, state
+from minires.errors import BackwardError
+from minires.op import Op
+from minires.tensor import Tensor
+
+__all__ = ["BackwardHook", "BackwardStep", "GradientTable", "Op", "backward_steps", "no_grad", "reference_ops",
+           "topological_order"]
+
+
+class BackwardStep:
+    """One op of a backward pass: the gradient that came in, and those that it produced.
+
+    Attributes:
+        op: the `Op`; `type(op).__name__` is its label.
+        output: the tensor that the op made.
+        name: the output's name, or the layer that made it, or the op's label.
+        grad_output: dL/d(output), an array of the output's shape.
+        grad_inputs: dL/d(input) for each input, None where not wanted. A hook sees the step before this is filled.
+    """
+
+    __slots__ = ("grad_inputs", "grad_output", "op", "output")
+
+    def __init__(self, op, output, grad_output):
+        self.op = op
+        self.output = output
+        self.grad_output = grad_output
+        self.grad_inputs = None
+
+    @property
+    def name(self) -> str:
+        """The dotted name under which plots, tables and breakpoints know this step."""
+        return self.output.name or self.op.layer or type(self.op).__name__
+
+    def __repr__(self):
+        return f"<BackwardStep {self.name}: {type(self.op).__name__}, grad_output {self.grad_output.shape}>"
+
+
+class GradientTable:
+    """dL/d(tensor) of each tensor that still waits for contributions: the one place where gradients are added.
+
+    The first contribution is *borrowed*: an op may have handed the same array to two inputs, so it is never written
+    to. The second allocates the sum, which is ours; later ones are added to it in place. A fork such as
+    x + f(x) therefore corrupts neither the other branch nor the gradient of the layer between.
+    """
+
+    def __init__(self):
+        self._gradients = {}  # id(tensor) -> array
+        self._ours = set()  # ids of the tensors whose array we allocated
+
+    def add(self, tensor, gradient):
+        """Add one contribution to dL/d(tensor)."""
+        key = id(tensor)
+        if key not in self._gradients:
+            self._gradients[key] = gradient
+        elif key not in self._ours:
+            xp = array_module(gradient)
+            self._gradients[key] = xp.asarray(self._gradients[key] + gradient)  # asarray: 0-d sums are NumPy scalars
+            self._ours.add(key)
+        else:
+            self._gradients[key] += gradient
+
+    def pop(self, tensor):
+        """The complete gradient of `tensor`, which leaves the table; None where no contribution came."""
+        self._ours.discard(id(tensor))
+        return self._gradients.pop(id(tensor), None)
+
+
+def topological_order(root: Tensor) -> list:
+    """Every tensor that `root` was computed from and that wants a gradient, each after those it was made of.
+
+    Iterative, so depth is not limited by Python's recursion; each op is visited once, so time is linear.
+    """
+    order, seen, stack = [], set(), [(root, False)]
+    while stack:
+        tensor, inputs_are_done = stack.pop()
+        if inputs_are_done:
+            order.append(tensor)
+        elif id(tensor) not in seen:
+            seen.add(id(tensor))
+            stack.append((tensor, True))
+            if tensor.op is not None:
+                _check_not_released(tensor.op)
+                # reversed, so that the first input is visited first and leaves such as weights come last
+                for x, wanted in zip(reversed(tensor.op.inputs), reversed(tensor.op.needs_grad), strict=True):
+                    if wanted:
+                        stack.append((x, False))
+    return order
+
+
+def backward_steps(root: Tensor, gradient=None, retain_graph: bool = False):
+    """Run the backward pass from `root` one op at a time: yields a `BackwardStep` after each op's backward.
+
+    `root.backward()` is this generator, run to its end. Leaves get their `grad` as soon as it is complete. Each op's
+    saved arrays are freed after its step, unless `retain_graph`.
+
+    Args:
+        root: the tensor to differentiate, with one element unless `gradient` is given.
+        gradient: dL/d(root), an array of root's shape; 1 by default.
+
+    Raises:
+        BackwardError: `root` is a leaf, wants no gradient, has several elements and no `gradient` was given, the
+            shapes differ, or the graph was freed by an earlier pass.
+    """
+    seed = _seed_gradient(root, gradient)
+    order = topological_order(root)
+    return _run_backward(order, seed, retain_graph)
+
+
+def _run_backward(order, seed, retain_graph):
+    for hook in state.hooks:
+        hook.start_of_pass(order[-1])
+    table = GradientTable()
+    table.add(order[-1], seed)
+    while order:
+        tensor = order.pop()  # reverse topological order: every contribution to its gradient has arrived
+        grad_output = table.pop(tensor)
+        if tensor.op is None:
+            _deliver_to_leaf(tensor, grad_output)
+            continue
+        op = tensor.op
+        if tensor.retains_grad:
+            _add_to_grad(tensor, grad_output)
+        step = BackwardStep(op, tensor, grad_output)
+        for hook in state.hooks:
+            hook.before_step(step)
+        backward = op.plain_backward if state.reference and op.plain_backward else op.backward
+        try:
+            grad_inputs = backward(grad_output)
+        except Exception as error:
+            error.add_note(op.note("backward", [None if x is None else x.data for x in op.inputs]))
+            raise
+        step.grad_inputs = grad_inputs if isinstance(grad_inputs, tuple) else (grad_inputs,)
+        _contribute(table, step)
+        yield step
+        if not retain_graph:
+            op.release()
+    for hook in state.hooks:
+        hook.end_of_pass()
+
+
+def _contribute(table, step):
+    """Add what an op's backward returned to the gradients of its inputs."""
+    op = step.op
+    if len(step.grad_inputs) != len(op.inputs):
+        raise BackwardError(f"{op.title}: backward returned {len(step.grad_inputs)} gradients "
+                            f"for {len(op.inputs)} inputs")
+    for i, (x, wanted, gradient) in enumerate(zip(op.inputs, op.needs_grad, step.grad_inputs, strict=True)):
+        if not wanted:
+            continue
+        if gradient is None or gradient.shape != x.data.shape:
+            got = "None" if gradient is None else f"shape {gradient.shape}"
+            raise BackwardError(f"{op.title}: backward returned {got} for input {i}, which has shape {x.data.shape}")
+        if gradient.dtype != x.data.dtype:  # float32 input beside a float64 one
+            gradient = gradient.astype(x.data.dtype)
+        table.add(x, gradient)
+
+
+def _deliver_to_leaf(leaf, gradient):
+    for hook in state.hooks:
+        hook.leaf_gradient(leaf, gradient)
+    _add_to_grad(leaf, gradient)
+
+
+def _add_to_grad(tensor, gradient):
+    """Accumulate into `tensor.grad`, an array of its own: nobody else's gradient changes with it."""
+    if tensor.grad is None:
+        tensor.grad = array_module(gradient).array(gradient)
+    else:
+        tensor.grad += gradient
+
+
+def _seed_gradient(root, gradient):
+    """dL/d(root) as an array of root's shape, dtype and device."""
+    if root.op is None and root.requires_grad:
+        raise BackwardError(f"backward: {root!r} is a leaf: no op made it. Call backward() on a result, such as a loss")
+    if root.op is None:
+        raise BackwardError(f"backward: {root!r} wants no gradient: it was made under no_grad(), by detach(), or from "
+                            "tensors without requires_grad=True")
+    _check_not_released(root.op)
+    xp = array_module(root.data)
+    if gradient is None:
+        if root.data.size != 1:
+            raise BackwardError(f"backward: {root!r} has {root.data.size} elements: pass gradient=dL/d(this), an array "
+                                f"of shape {root.shape}, or reduce it to a scalar first, with sum() or mean()")
+        return xp.ones_like(root.data)
+    gradient = gradient.data if isinstance(gradient, Tensor) else gradient
+    if xp.shape(gradient) != root.shape:
+        raise BackwardError(f"backward: gradient has shape {xp.shape(gradient)}, expected {root.shape}, as {root!r}")
+    return xp.asarray(gradient, dtype=root.dtype)
+
+
+def _check_not_released(op):
+    if op.released:
+        raise BackwardError(f"backward: the graph through {op.title} was freed by an earlier backward(): run forward "
+                            "again, or pass retain_graph=True to the earlier call")

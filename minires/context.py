@@ -1,0 +1,85 @@
+"""What holds for the code that now runs: gradients on or off, fast or plain ops, the layer, who watches."""
+import contextlib
+import os
+import sys
+import threading
+
+
+class State(threading.local):
+    """What holds for the code that now runs, in each thread: these class attributes are the defaults."""
+
+    grad_enabled = True  # False inside no_grad()
+    reference = False  # True inside reference_ops(): ops run the form that states the definition
+    layer = None  # dotted name of the module whose forward runs, such as "layer2.0.conv1"
+    hooks = ()  # the BackwardHooks that watch every backward pass
+
+
+state = State()
+
+
+class _Setting(contextlib.ContextDecorator):
+    """A `with` block (or decorator) that gives one field of `state` a value, and the old value back at its end."""
+
+    field: str
+    value: object
+
+    def __enter__(self):
+        self._outer = [*getattr(self, "_outer", ()), getattr(state, self.field)]  # a stack: blocks may be nested
+        setattr(state, self.field, self.value)
+        return self
+
+    def __exit__(self, *exception):
+        setattr(state, self.field, self._outer.pop())
+
+
+class no_grad(_Setting):
+    """`with no_grad():` ops record nothing, so their outputs want no gradient and hold no graph."""
+
+    field, value = "grad_enabled", False
+
+
+class reference_ops(_Setting):
+    """`with reference_ops():` every op runs the form that states its definition, forward and backward.
+
+    It is slower, and equal to the fast form up to rounding; this is the form to step through in a debugger.
+    """
+
+    field, value = "reference", True
+
+
+class BackwardHook:
+    """What can watch the backward passes of a thread, inside `with hook:`. Override what you need.
+
+    Breakpoints, the gradient recorder and progress displays are hooks.
+    """
+
+    def start_of_pass(self, root):
+        """A backward pass from the tensor `root` begins."""
+
+    def before_step(self, step):
+        """An op's gradient is complete and its `backward` is about to run."""
+
+    def leaf_gradient(self, leaf, gradient):
+        """This pass contributes `gradient` (all of it) to a leaf such as a weight."""
+
+    def end_of_pass(self):
+        """The last op has run."""
+
+    def __enter__(self):
+        state.hooks = (*state.hooks, self)
+        return self
+
+    def __exit__(self, *exception):
+        state.hooks = tuple(hook for hook in state.hooks if hook is not self)
+
+
+_OUR_CODE = tuple(os.path.join(os.path.dirname(os.path.abspath(__file__)), part)
+                  for part in ("tensor.py", "op.py", "autograd.py", "ops" + os.sep, "nn" + os.sep))
+
+
+def user_frame() -> tuple:
+    """(file, line) of the nearest caller outside tensor, autograd, ops and nn."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OUR_CODE):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno

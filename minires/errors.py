@@ -1,0 +1,49 @@
+"""Every error that minires raises on purpose: a `MiniresError`, and also the built-in error that fits."""
+
+
+class MiniresError(Exception):
+    """The base of every error of ours, so that one `except` catches them all."""
+
+
+class ShapeError(MiniresError, ValueError):
+    """An array has the wrong rank, size or number of channels."""
+
+
+class DTypeError(MiniresError, TypeError):
+    """A value is of the wrong kind: not a tensor, not floating point, or of mixed precision."""
+
+
+class DeviceError(MiniresError, RuntimeError):
+    """A device cannot be used, or one op was given arrays of two devices."""
+
+
+class LabelError(MiniresError, ValueError):
+    """Class labels are not integers, are out of range, or are not one for each row of logits."""
+
+
+class BackwardError(MiniresError, RuntimeError):
+    """A backward pass cannot start, or an op's backward returned something that is not its gradient."""
+
+
+class GradcheckError(MiniresError, AssertionError):
+    """A gradient differs from the numerical derivative."""
+
+
+class ArgumentError(MiniresError, ValueError):
+    """An argument has a value that makes no sense where it stands."""
+
+
+class UnknownNameError(MiniresError, ValueError):
+    """A lesson, model, split or quantity was asked for by a name that does not exist."""
+
+
+class StateError(MiniresError, ValueError):
+    """A state dict does not fit the module or optimizer that is to load it."""
+
+
+class DataError(MiniresError, ValueError):
+    """A data file is truncated, corrupt, or not of the format that it should be."""
+
+
+class FileError(MiniresError, OSError):
+    """A file or folder cannot be read or written."""

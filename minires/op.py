@@ -1,0 +1,79 @@
+"""`Op`: one operation, with its forward and its backward on raw arrays, and its place on the graph."""
+import numpy as np
+
+from minires.backend import device_of
+from minires.context import state, user_frame
+from minires.errors import DeviceError, DTypeError
+from minires.tensor import Tensor
+
+
+class Op:
+    """One operation on arrays. Subclasses define `forward(*arrays)` and `backward(dy)`.
+
+    `backward(dy)` gets dL/d(output) and returns dL/d(input) for each input, in order (a bare array where there is one
+    input; None for an input whose `needs_grad` is False). `forward` leaves what `backward` will need in `self.saved`.
+    No op writes to its inputs, its output or `dy`. Hyper-parameters (a stride, an axis) are arguments of `__init__`.
+
+    An op whose fast form is not its definition also has `plain_forward` and `plain_backward`, which `reference_ops()`
+    selects; both forms save the same arrays, so that a graph made by one can be differentiated by the other.
+    """
+
+    plain_forward = None
+    plain_backward = None
+
+    inputs: tuple = ()  # the tensors that it was called on (None for an absent bias)
+    needs_grad: tuple = ()  # for each input: is its gradient wanted?
+    saved = None  # the arrays that forward leaves for backward
+    layer: str | None = None  # dotted name of the module that called it
+    where: tuple | None = None  # (file, line) of the user's code that called it
+    released = False  # True once a backward pass has freed its arrays
+
+    @property
+    def title(self) -> str:
+        """What error messages call this op: its class, and the layer that called it."""
+        return type(self).__name__ + (f" (layer {self.layer!r})" if self.layer else "")
+
+    def __call__(self, *inputs):
+        """Run `forward` on the tensors' arrays; where a gradient is wanted, put this op on the graph."""
+        self.layer = state.layer
+        for x in inputs:
+            if x is not None and not isinstance(x, Tensor):
+                raise DTypeError(f"{self.title}: expected tensors, got {type(x).__name__}: wrap arrays in mr.Tensor(…)")
+        self.needs_grad = tuple([state.grad_enabled and x is not None and x.requires_grad for x in inputs])
+        arrays = [None if x is None else x.data for x in inputs]
+        self._check_devices(arrays)
+        forward = self.plain_forward if state.reference and self.plain_forward else self.forward
+        try:
+            y = forward(*arrays)
+        except Exception as error:
+            self.where = user_frame()
+            error.addnote(self.note("forward", arrays))
+            raise
+        wants_grad = True in self.needs_grad
+        output = Tensor._from_op(y, wants_grad)
+        if wants_grad:
+            self.inputs = inputs
+            self.where = user_frame()
+            output.op = self
+        return output
+
+    def release(self):
+        """Free what backward needed. The label, the layer and the forward line stay, for tables and errors."""
+        self.saved = None
+        self.inputs = ()
+        self.released = True
+
+    def _check_devices(self, arrays):
+        """Raise where the arrays live on two devices: `cupy.matmul`, for one, does not check."""
+        present = [array for array in arrays if array is not None]
+        if {type(array) for array in present} == {np.ndarray}:
+            return  # the usual case, decided without asking each array
+        if len({device_of(array) for array in present}) > 1:
+            places = ", ".join(f"argument {i} on {device_of(a)}" for i, a in enumerate(arrays) if a is not None)
+            raise DeviceError(f"{self.title}: got {places}: move them to one device with .to(…)")
+
+    def note(self, direction, arrays):
+        """The line under an error: which op, in which layer, on which shapes, called from where."""
+        shapes = ", ".join("None" if array is None else str(array.shape) for array in arrays)
+        file, line = self.where
+        return f"minires: in the {direction} of {self.title} on shapes {shapes}, called at {file}:{line}"
