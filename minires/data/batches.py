@@ -1,0 +1,111 @@
+"""Batches: the examples in small groups, in a new order each epoch that only the seed decides."""
+
+import numpy as np
+
+from minires.errors import ArgumentError, DTypeError, LabelError, ShapeError
+
+
+class Batches:
+    """The images and labels of a data set as batches; each loop over it is one epoch.
+
+        for images, labels in Batches(train_images, train_labels, batch_size=64, seed=0):
+            ...   # images (B, C, H, W), labels (B,), with B = 64, or fewer in the last batch of an epoch
+
+    images: an array (N, ...), whose type the batches keep; labels: integers (N,). With shuffle, the order of an epoch
+    is drawn from (seed, epoch) alone, so that a run can be repeated; without it, the order is that of the arrays.
+    With drop_last, a last batch of fewer than batch_size examples is left out.
+
+    `epoch` is the number of the epoch that the next loop draws: 0 at first, and one more for each loop begun, even if
+    the loop is left early. Set it to go on where an earlier run stopped.
+
+    Raises ShapeError if images and labels differ in length or are empty, DTypeError if the images are not a NumPy
+    array, LabelError if the labels are not integers (N,), and ArgumentError if the batch size is not a whole number
+    of at least 1, drop_last would leave no batch, or the seed is not a whole number of at least 0.
+    """
+
+    def __init__(self, images, labels, batch_size, seed=0, shuffle=True, drop_last=False):
+        labels = np.asarray(labels)
+        check_examples(images, labels)
+        check_batch_size(batch_size, len(labels), drop_last)
+        check_seed(seed)
+        self.images = images
+        self.labels = labels
+        self.batch_size = int(batch_size)
+        self.seed = seed
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.epoch = 0
+
+    def __len__(self):
+        """The number of batches in one epoch."""
+        whole, rest = divmod(len(self.labels), self.batch_size)
+        return whole if self.drop_last or rest == 0 else whole + 1
+
+    def __iter__(self):
+        """Begin an epoch: return an iterator over its batches, (images, labels)."""
+        order = self.order(self.epoch)
+        self.epoch += 1
+        return self.batches(order)
+
+    def order(self, epoch):
+        """The indices of the examples in the order in which an epoch visits them: integers (N,)."""
+        N = len(self.labels)
+        if not self.shuffle:
+            return np.arange(N)
+        return np.random.default_rng([self.seed, epoch]).permutation(N)
+
+    def batches(self, order):
+        """Yield (images, labels) for each batch of the examples in the given order."""
+        for batch in range(len(self)):
+            indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]  # (B,)
+            yield self.images[indices], self.labels[indices]  # (N, ...) -> (B, ...), (N,) -> (B,)
+
+
+def check_examples(images, labels):
+    """Raise an error unless images (N, ...) and integer labels (N,) belong together, N at least 1."""
+    if not isinstance(images, np.ndarray) or images.ndim == 0:
+        raise DTypeError(
+            f"Batches: got images of type {type(images).__name__}; expected a NumPy array with one image for each "
+            "label, (N, ...). A tensor gives one with .numpy()."
+        )
+    if labels.dtype.kind not in "iu" and labels.size:
+        raise LabelError(
+            f"Batches: got labels of dtype {labels.dtype}; expected integers, the number of the class of each image. "
+            "Convert them with labels.astype(np.int64)."
+        )
+    if labels.ndim != 1:
+        raise LabelError(
+            f"Batches: got labels of shape {labels.shape}; expected (N,), one class number for each image. "
+            "One-hot labels (N, classes) become class numbers with labels.argmax(axis=1)."
+        )
+    if len(images) != len(labels):
+        raise ShapeError(
+            f"Batches: got {len(images)} images and {len(labels)} labels, of shapes {images.shape} and {labels.shape}; "
+            "expected as many labels as images."
+        )
+    if len(labels) == 0:
+        raise ShapeError(f"Batches: got no examples, images of shape {images.shape}; expected at least one.")
+
+
+def check_batch_size(batch_size, N, drop_last):
+    """Raise ArgumentError unless the batch size is a whole number of at least 1 that leaves a batch of N examples."""
+    if not is_whole(batch_size) or batch_size < 1:
+        raise ArgumentError(
+            f"Batches: got batch_size {batch_size!r}; expected a whole number of at least 1, such as 64."
+        )
+    if drop_last and batch_size > N:
+        raise ArgumentError(
+            f"Batches: got batch_size {batch_size} for {N} examples with drop_last=True, which leaves no batch. "
+            f"Give a batch_size of at most {N}, or drop_last=False."
+        )
+
+
+def check_seed(seed):
+    """Raise ArgumentError unless the seed is a whole number of at least 0, as NumPy's generators need it."""
+    if not is_whole(seed) or seed < 0:
+        raise ArgumentError(f"Batches: got seed {seed!r}; expected a whole number of at least 0.")
+
+
+def is_whole(number):
+    """Whether this is an integer of Python or NumPy (True and False are not)."""
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
