@@ -27,6 +27,18 @@ def device_of(x) -> str:
     return "cpu" if array_module(x) is np else f"cuda:{x.device.id}"
 
 
+def strided_view(x, shape, strides):
+    """A view of the contiguous array `x` with these strides in bytes, to read from: windows that overlap share memory."""
+    if array_module(x) is np:
+        return np.ndarray(shape, x.dtype, buffer=x, strides=strides)  # a sixth of the time of as_strided
+    return array_module(x).lib.stride_tricks.as_strided(x, shape, strides)
+
+
+def panel_bytes(xp) -> int:
+    """How large a scratch matrix should be: on a CPU it must stay in L2; a GPU wants few and large launches."""
+    return 512 * 1024 if xp is np else 256 * 1024 * 1024
+
+
 def parse_device(device: str) -> int | None:
     """The CUDA index that a device name means, or None for "cpu"; "cuda" is "cuda:0"."""
     kind, _, index = str(device).partition(":")

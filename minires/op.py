@@ -47,7 +47,7 @@ class Op:
             y = forward(*arrays)
         except Exception as error:
             self.where = user_frame()
-            error.addnote(self.note("forward", arrays))
+            error.add_note(self.note("forward", arrays))
             raise
         wants_grad = True in self.needs_grad
         output = Tensor._from_op(y, wants_grad)

@@ -1,0 +1,199 @@
+"""Arithmetic with NumPy's broadcasting: + - * / ** @ and the sign."""
+from minires.backend import array_module
+from minires.errors import DTypeError, ShapeError
+from minires.op import Op
+from minires.tensor import Tensor, as_tensor
+
+
+def add(a, b):
+    """a + b, broadcast. Either may be a Python number or an array.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+    """
+    return Add()(*_pair(a, b))
+
+
+def subtract(a, b):
+    """a - b, broadcast, as `add`."""
+    return Subtract()(*_pair(a, b))
+
+
+def multiply(a, b):
+    """a * b element by element, broadcast, as `add`."""
+    return Multiply()(*_pair(a, b))
+
+
+def divide(a, b):
+    """a / b element by element, broadcast, as `add`."""
+    return Divide()(*_pair(a, b))
+
+
+def power(a, b):
+    """a ** b element by element, broadcast, as `add`. dL/db needs a > 0."""
+    return Power()(*_pair(a, b))
+
+
+def negate(x):
+    """-x."""
+    return Negate()(x)
+
+
+def matmul(a, b):
+    """a @ b, as NumPy's: vectors, matrices, and stacks of matrices that broadcast.
+
+    Raises:
+        ShapeError: the inner lengths differ, or an operand is a scalar.
+    """
+    return MatMul()(*_pair(a, b))
+
+
+class Add(Op):
+    """y = a + b."""
+
+    def forward(self, a, b):
+        self.saved = a.shape, b.shape
+        check_broadcast(self, a, b)
+        return a + b
+
+    def backward(self, dy):
+        a_shape, b_shape = self.saved
+        da = unbroadcast(dy, a_shape)
+        db = unbroadcast(dy, b_shape)
+        return da, db
+
+
+class Subtract(Op):
+    """y = a - b."""
+
+    def forward(self, a, b):
+        self.saved = a.shape, b.shape
+        check_broadcast(self, a, b)
+        return a - b
+
+    def backward(self, dy):
+        a_shape, b_shape = self.saved
+        da = unbroadcast(dy, a_shape)
+        db = unbroadcast(-dy, b_shape) if self.needs_grad[1] else None
+        return da, db
+
+
+class Multiply(Op):
+    """y = a b, element by element."""
+
+    def forward(self, a, b):
+        self.saved = a, b
+        check_broadcast(self, a, b)
+        return a * b
+
+    def backward(self, dy):
+        a, b = self.saved
+        da = unbroadcast(dy * b, a.shape) if self.needs_grad[0] else None
+        db = unbroadcast(dy * a, b.shape) if self.needs_grad[1] else None
+        return da, db
+
+
+class Divide(Op):
+    """y = a / b, element by element."""
+
+    def forward(self, a, b):
+        self.saved = a, b
+        check_broadcast(self, a, b)
+        return a / b
+
+    def backward(self, dy):
+        a, b = self.saved
+        da = unbroadcast(dy / b, a.shape) if self.needs_grad[0] else None
+        db = unbroadcast(-dy * a / (b * b), b.shape) if self.needs_grad[1] else None
+        return da, db
+
+
+class Power(Op):
+    """y = a ** b, element by element: dy/da = b a**(b - 1), dy/db = log(a) a**b."""
+
+    def forward(self, a, b):
+        check_broadcast(self, a, b)
+        y = a ** b
+        self.saved = a, b, y
+        return y
+
+    def backward(self, dy):
+        xp = array_module(dy)
+        a, b, y = self.saved
+        da = unbroadcast(dy * b * a ** (b - 1), a.shape) if self.needs_grad[0] else None
+        db = unbroadcast(dy * y * xp.log(a), b.shape) if self.needs_grad[1] else None
+        return da, db
+
+
+class Negate(Op):
+    """y = -x."""
+
+    def forward(self, x):
+        return -x
+
+    def backward(self, dy):
+        dx = -dy
+        return dx
+
+
+class MatMul(Op):
+    """y = a b for matrices: da = dy bᵀ, db = aᵀ dy. Stacks broadcast; a vector is a row on the left, a column on the right."""
+
+    def forward(self, a, b):
+        self.saved = a, b
+        _check_matmul(self, a, b)
+        return a @ b                                                    # (..., M, K) @ (..., K, N) -> (..., M, N)
+
+    def backward(self, dy):
+        a, b = self.saved
+        rows = a[None, :] if a.ndim == 1 else a                         # (K,) -> (1, K)
+        columns = b[:, None] if b.ndim == 1 else b                      # (K,) -> (K, 1)
+        if a.ndim == 1:
+            dy = dy[..., None, :] if b.ndim > 1 else dy[None]           # (..., N) -> (..., 1, N)
+        if b.ndim == 1:
+            dy = dy[..., None]                                          # (..., M) -> (..., M, 1)
+        da = dy @ columns.swapaxes(-1, -2)                              # (..., M, N) @ (..., N, K) -> (..., M, K)
+        db = rows.swapaxes(-1, -2) @ dy                                 # (..., K, M) @ (..., M, N) -> (..., K, N)
+        da = unbroadcast(da, rows.shape).reshape(a.shape)
+        db = unbroadcast(db, columns.shape).reshape(b.shape)
+        return da, db
+
+
+def unbroadcast(gradient, shape):
+    """The gradient of an operand of this shape that was broadcast: the sum over the axes along which it was repeated."""
+    if gradient.shape == shape:
+        return gradient
+    added = gradient.ndim - len(shape)
+    repeated = tuple(range(added)) + tuple(added + i for i, n in enumerate(shape)
+                                           if n == 1 and gradient.shape[added + i] != 1)
+    return gradient.sum(axis=repeated).reshape(shape)
+
+
+def check_broadcast(op, a, b):
+    """Raise a ShapeError where the shapes do not broadcast: aligned at the right, lengths are equal or 1."""
+    if a.shape == b.shape:
+        return
+    for n, m in zip(reversed(a.shape), reversed(b.shape), strict=False):
+        if n != m and n != 1 and m != 1:
+            raise ShapeError(f"{op.title}: shapes {a.shape} and {b.shape} do not broadcast: aligned at the right, each "
+                             f"pair of lengths must be equal or hold a 1, but {n} meets {m}. Reshape one of them")
+
+
+def _check_matmul(op, a, b):
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"{op.title}: needs at least one axis on each side, got {a.shape} and {b.shape}: use * instead")
+    inner = b.shape[0] if b.ndim == 1 else b.shape[-2]
+    if a.shape[-1] != inner:
+        raise ShapeError(f"{op.title}: {a.shape} @ {b.shape}: the last axis of the left has length {a.shape[-1]}, the "
+                         f"{'only' if b.ndim == 1 else 'last but one'} axis of the right {inner}; they must be equal")
+    for n, m in zip(reversed(a.shape[:-2]), reversed(b.shape[:-2]), strict=False):
+        if n != m and n != 1 and m != 1:
+            raise ShapeError(f"{op.title}: the leading axes of {a.shape} and {b.shape} do not broadcast")
+
+
+def _pair(a, b):
+    """Both operands as tensors; a Python number takes the other's precision and device."""
+    like = a if isinstance(a, Tensor) else b
+    if not isinstance(like, Tensor):
+        raise DTypeError(f"expected a tensor among the operands, got {type(a).__name__} and {type(b).__name__}")
+    return as_tensor(a, like), as_tensor(b, like)

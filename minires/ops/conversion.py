@@ -1,0 +1,56 @@
+"""Ops that change how values are stored: their precision, their device."""
+import numpy as np
+
+from minires import backend
+from minires.errors import DTypeError
+from minires.op import Op
+
+
+def cast(x, dtype):
+    """x in np.float32 or np.float64; the gradient returns in x's precision.
+
+    Raises:
+        DTypeError: another dtype.
+    """
+    return Cast(dtype)(x)
+
+
+def to_device(x, device):
+    """x on "cpu", "cuda" or "cuda:1"; the gradient returns to x's device.
+
+    Raises:
+        DeviceError: no such device can be used.
+    """
+    return ToDevice(device)(x)
+
+
+class Cast(Op):
+    """y = x in another precision."""
+
+    def __init__(self, dtype):
+        self.dtype = np.dtype(dtype)
+
+    def forward(self, x):
+        if self.dtype not in (np.float32, np.float64):
+            raise DTypeError(f"{self.title}: expected float32 or float64, got {self.dtype}")
+        self.saved = x.dtype
+        return x.astype(self.dtype)
+
+    def backward(self, dy):
+        dx = dy.astype(self.saved)
+        return dx
+
+
+class ToDevice(Op):
+    """y = x on another device."""
+
+    def __init__(self, device):
+        self.device = device
+
+    def forward(self, x):
+        self.saved = backend.device_of(x)
+        return backend.to_device(x, self.device)
+
+    def backward(self, dy):
+        dx = backend.to_device(dy, self.saved)
+        return dx

@@ -1,0 +1,322 @@
+"""The convolution of images: the definition as four loops, and the same sums as small matrix products."""
+import math
+from typing import NamedTuple
+
+from minires.backend import array_module, panel_bytes, strided_view
+from minires.errors import ArgumentError, ShapeError
+from minires.op import Op
+from minires.ops.layout import channels_last, pair
+
+
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """The cross-correlation of images with kernels, which deep learning calls convolution.
+
+        y[n, o, i, j] = bias[o] + Σ_{c, kh, kw} x_padded[n, c, i·SH + kh·DH, j·SW + kw·DW] · weight[o, c, kh, kw]
+
+    (Dumoulin and Visin 2016, arXiv:1603.07285, for the arithmetic of sizes.)
+
+    Args:
+        x: (N, C, H, W).
+        weight: (O, C / groups, KH, KW).
+        bias: (O,) or None.
+        stride, padding, dilation: an int or a pair (rows, columns); the padding is of zeros, on both sides.
+        groups: the channels are split into so many groups, each seen only by its own O / groups kernels.
+
+    Returns:
+        (N, O, OH, OW), with OH = (H + 2·padding - dilation·(KH - 1) - 1) // stride + 1.
+
+    Raises:
+        ShapeError: ranks or channels do not fit, or the kernel is larger than the padded image.
+        ArgumentError: a stride, dilation or number of groups below 1, or a negative padding.
+    """
+    return Conv2d(stride, padding, dilation, groups)(x, weight, bias)
+
+
+class Geometry(NamedTuple):
+    """The sizes of one convolution: padding on each side, and the number of outputs."""
+
+    KH: int
+    KW: int
+    SH: int
+    SW: int
+    DH: int
+    DW: int
+    top: int
+    bottom: int
+    left: int
+    right: int
+    OH: int
+    OW: int
+
+    @property
+    def is_pointwise(self):
+        """A 1 x 1 kernel that sees each pixel once: the columns are the image itself."""
+        return (self.KH, self.KW, self.SH, self.SW) == (1, 1, 1, 1) and self[6:10] == (0, 0, 0, 0)
+
+
+class Conv2d(Op):
+    """y[n, o, i, j] = bias[o] + Σ x_padded[n, c, i·SH + kh·DH, j·SW + kw·DW] weight[o, c, kh, kw] over c, kh, kw.
+
+    The fast form keeps images with channels last in memory, (N, H, W, C) behind the shape (N, C, H, W), so that the
+    pixels under a kernel row are one run of KW·C floats. It copies the windows of a few images at a time into a panel
+    that stays in the processor's L2 cache, and multiplies the panel with the kernels.
+    """
+
+    def __init__(self, stride=1, padding=0, dilation=1, groups=1):
+        self.stride = pair(stride)
+        self.padding = pair(padding)
+        self.dilation = pair(dilation)
+        self.groups = groups
+
+    # ---- the definition
+
+    def plain_forward(self, x, weight, bias):
+        xp = array_module(x)
+        g = self.geometry(x, weight, bias)
+        self.saved = x, weight
+        (N, C, H, W), O = x.shape, weight.shape[0]
+        dense = self.dense_weight(weight)                                        # (O, C, KH, KW)
+        x_padded = xp.pad(x, ((0, 0), (0, 0), (g.top, g.bottom), (g.left, g.right)))
+        y = xp.zeros((N, O, g.OH, g.OW), dtype=xp.result_type(x, weight))
+        for i in range(g.OH):
+            for j in range(g.OW):
+                for kh in range(g.KH):
+                    for kw in range(g.KW):
+                        pixel = x_padded[:, :, i * g.SH + kh * g.DH, j * g.SW + kw * g.DW]   # (N, C)
+                        y[:, :, i, j] += pixel @ dense[:, :, kh, kw].T           # (N, C) @ (C, O) -> (N, O)
+        if bias is not None:
+            y += bias[:, None, None]                                             # (N, O, OH, OW) + (O, 1, 1)
+        return y
+
+    def plain_backward(self, dy):
+        xp = array_module(dy)
+        x, weight = self.saved
+        g = self.geometry(x, weight, None)
+        (N, C, H, W) = x.shape
+        dense = self.dense_weight(weight)                                        # (O, C, KH, KW)
+        x_padded = xp.pad(x, ((0, 0), (0, 0), (g.top, g.bottom), (g.left, g.right)))
+        dx_padded = xp.zeros(x_padded.shape, dtype=dy.dtype)
+        ddense = xp.zeros(dense.shape, dtype=dy.dtype)
+        for i in range(g.OH):
+            for j in range(g.OW):
+                for kh in range(g.KH):
+                    for kw in range(g.KW):
+                        row, column = i * g.SH + kh * g.DH, j * g.SW + kw * g.DW
+                        dx_padded[:, :, row, column] += dy[:, :, i, j] @ dense[:, :, kh, kw]      # (N, O) @ (O, C)
+                        ddense[:, :, kh, kw] += dy[:, :, i, j].T @ x_padded[:, :, row, column]    # (O, N) @ (N, C)
+        dx = dx_padded[:, :, g.top:g.top + H, g.left:g.left + W]                 # -> (N, C, H, W)
+        dweight = self.own_channels(ddense)                                      # -> (O, C / groups, KH, KW)
+        dbias = dy.sum(axis=(0, 2, 3))                                           # (N, O, OH, OW) -> (O,)
+        return dx, dweight, dbias
+
+    def dense_weight(self, weight):
+        """The weight with zeros where a kernel does not see a channel: (O, C / groups, KH, KW) -> (O, C, KH, KW)."""
+        if self.groups == 1:
+            return weight
+        O, own, KH, KW = weight.shape
+        dense = array_module(weight).zeros((O, own * self.groups, KH, KW), dtype=weight.dtype)
+        for outs, ins in self.group_slices(O, own):
+            dense[outs, ins] = weight[outs]
+        return dense
+
+    def own_channels(self, dense):
+        """The inverse of `dense_weight`: (O, C, KH, KW) -> (O, C / groups, KH, KW)."""
+        if self.groups == 1:
+            return dense
+        O, C = dense.shape[:2]
+        return array_module(dense).concatenate([dense[outs, ins] for outs, ins in
+                                                self.group_slices(O, C // self.groups)])
+
+    def group_slices(self, O, own):
+        """For each group, its kernels and its input channels, as slices."""
+        each = O // self.groups
+        return [(slice(g * each, (g + 1) * each), slice(g * own, (g + 1) * own)) for g in range(self.groups)]
+
+    # ---- the fast form
+
+    def forward(self, x, weight, bias):
+        g = self.geometry(x, weight, bias)
+        self.saved = x, weight
+        images = channels_last(x)                                                # (N, H, W, C)
+        if self.groups == 1:
+            y = correlate(images, kernel_matrix(weight), g)                      # (N, OH, OW, O)
+        else:
+            y = array_module(x).concatenate(
+                [correlate(channels_last(x[:, ins]), kernel_matrix(weight[outs]), g)
+                 for outs, ins in self.group_slices(weight.shape[0], weight.shape[1])], axis=3)
+        if bias is not None:
+            y += bias                                                            # (N, OH, OW, O) + (O,)
+        return y.transpose(0, 3, 1, 2)                                           # (N, OH, OW, O) -> (N, O, OH, OW)
+
+    def backward(self, dy):
+        x, weight = self.saved
+        g = self.geometry(x, weight, None)
+        if self.groups == 1:
+            dx, dweight = self.backward_of_group(x, weight, dy, g)
+        else:
+            parts = [self.backward_of_group(x[:, ins], weight[outs], dy[:, outs], g)
+                     for outs, ins in self.group_slices(weight.shape[0], weight.shape[1])]
+            xp = array_module(dy)
+            dx = xp.concatenate([dx for dx, _ in parts], axis=1) if self.needs_grad[0] else None
+            dweight = xp.concatenate([dweight for _, dweight in parts]) if self.needs_grad[1] else None
+        dbias = dy.sum(axis=(0, 2, 3)) if self.needs_grad[2] else None           # (N, O, OH, OW) -> (O,)
+        return dx, dweight, dbias
+
+    def backward_of_group(self, x, weight, dy, g):
+        """(dx, dweight) of one group's channels; None for what is not wanted."""
+        images, dy = channels_last(x), channels_last(dy)                         # (N, H, W, C), (N, OH, OW, O)
+        wants_dx, wants_dweight, _ = self.needs_grad
+        if wants_dx and (g.SH, g.SW) == (1, 1) and min(self.full_padding(g)) >= 0:
+            dx, dweight = self.backward_from_columns_of_dy(images, weight, dy, g)
+        else:
+            dweight = weight_gradient(images, dy, g) if wants_dweight else None  # (KH, KW, C, O)
+            dx = input_gradient(images.shape, kernel_matrix(weight), dy, g) if wants_dx else None
+        if wants_dweight:
+            dweight = dweight.transpose(3, 2, 0, 1)                              # (KH, KW, C, O) -> (O, C, KH, KW)
+        if wants_dx:
+            dx = dx.transpose(0, 3, 1, 2)                                        # (N, H, W, C) -> (N, C, H, W)
+        return dx, dweight
+
+    def full_padding(self, g):
+        """The padding of dy with which a correlation, with the kernel turned by 180°, gives dx."""
+        return (g.DH * (g.KH - 1) - g.top, g.DH * (g.KH - 1) - g.bottom,
+                g.DW * (g.KW - 1) - g.left, g.DW * (g.KW - 1) - g.right)
+
+    def backward_from_columns_of_dy(self, images, weight, dy, g):
+        """dx (N, H, W, C) and dweight (KH, KW, C, O) for stride 1, both from one set of columns: those of dy.
+
+        Input pixel (h, w) met kernel place (kh, kw) where the output was (h - kh·DH, w - kw·DW). So with dy padded, dx
+        is a correlation with the kernel turned, and dweight is the product of the same columns with the image.
+        """
+        xp = array_module(dy)
+        N, H, W, C = images.shape
+        O = dy.shape[3]
+        of_dy = g._replace(**dict(zip(("top", "bottom", "left", "right"), self.full_padding(g), strict=True)), OH=H, OW=W)
+        turned = weight[:, :, ::-1, ::-1].transpose(2, 3, 0, 1).reshape(-1, C)   # (O, C, KH, KW) -> (KH·KW·O, C)
+        dx = xp.empty((N, H, W, C), dtype=dy.dtype)
+        dturned = xp.zeros((g.KH * g.KW * O, C), dtype=dy.dtype)
+        for block, rows, columns in column_panels(dy, of_dy):
+            xp.matmul(columns, turned, out=dx[block, rows].reshape(-1, C))       # (R, KH·KW·O) @ (KH·KW·O, C)
+            if self.needs_grad[1]:
+                dturned += columns.T @ images[block, rows].reshape(-1, C)        # (KH·KW·O, R) @ (R, C)
+        dweight = dturned.reshape(g.KH, g.KW, O, C)[::-1, ::-1]                  # turned back
+        return dx, dweight.transpose(0, 1, 3, 2)                                 # (KH, KW, O, C) -> (KH, KW, C, O)
+
+    # ---- sizes
+
+    def geometry(self, x, weight, bias):
+        """The sizes of this convolution; raises where x, weight and bias do not fit."""
+        check_arguments(self, x, weight, bias)
+        (KH, KW), (SH, SW), (DH, DW), (PH, PW) = weight.shape[2:], self.stride, self.dilation, self.padding
+        OH = (x.shape[2] + 2 * PH - DH * (KH - 1) - 1) // SH + 1
+        OW = (x.shape[3] + 2 * PW - DW * (KW - 1) - 1) // SW + 1
+        if OH < 1 or OW < 1:
+            raise ShapeError(f"{self.title}: the kernel {(KH, KW)} with dilation {self.dilation} is larger than the image "
+                             f"{x.shape[2:]} with padding {self.padding}: use larger images, more padding or a smaller "
+                             "kernel")
+        return Geometry(KH, KW, SH, SW, DH, DW, PH, PH, PW, PW, OH, OW)
+
+
+def column_panels(images, g):
+    """The windows of the images as rows of a matrix, a panel at a time.
+
+    A whole batch of columns (KH·KW times the images) would leave the cache, and thin matrix products would wait for
+    memory; a panel of a few images, or of a few rows of a large one, stays in L2.
+
+    Args:
+        images: (N, H, W, C), contiguous.
+
+    Yields:
+        (block, rows, columns): which images and which output rows, as slices, and their columns
+        (count, KH·KW·C), valid until the next is asked for.
+    """
+    xp = array_module(images)
+    N, H, W, C = images.shape
+    K = g.KH * g.KW * C
+    per_image = max(1, g.OH * g.OW * K * images.dtype.itemsize)
+    at_once = min(N, max(1, panel_bytes(xp) // per_image))
+    rows_at_once = g.OH if at_once > 1 else max(1, min(g.OH, g.OH * panel_bytes(xp) // per_image))
+    if g.is_pointwise:
+        for start in range(0, N, max(at_once, 1)):
+            block = slice(start, start + at_once)
+            yield block, slice(None), images[block].reshape(-1, C)
+        return
+    padded = xp.zeros((at_once, g.top + H + g.bottom, g.left + W + g.right, C), dtype=images.dtype)
+    bytes_n, bytes_h, bytes_w, bytes_c = padded.strides
+    windows = strided_view(padded, (at_once, g.OH, g.OW, g.KH, g.KW, C),
+                           (bytes_n, g.SH * bytes_h, g.SW * bytes_w, g.DH * bytes_h, g.DW * bytes_w, bytes_c))
+    panel = xp.empty((at_once, rows_at_once, g.OW, g.KH, g.KW, C), dtype=images.dtype)
+    for start in range(0, N, max(at_once, 1)):
+        count = min(at_once, N - start)
+        padded[:count, g.top:g.top + H, g.left:g.left + W] = images[start:start + count]
+        for row in range(0, g.OH, rows_at_once):
+            rows = min(rows_at_once, g.OH - row)
+            columns = panel[:count, :rows]
+            columns[...] = windows[:count, row:row + rows]
+            yield slice(start, start + count), slice(row, row + rows), columns.reshape(-1, K)
+
+
+def correlate(images, kernels, g):
+    """The correlation of images (N, H, W, C) with kernels (KH·KW·C, O): (N, OH, OW, O)."""
+    xp = array_module(images)
+    O = kernels.shape[1]
+    y = xp.empty((len(images), g.OH, g.OW, O), dtype=xp.result_type(images, kernels))
+    for block, rows, columns in column_panels(images, g):
+        xp.matmul(columns, kernels, out=y[block, rows].reshape(-1, O))           # (R, KH·KW·C) @ (KH·KW·C, O)
+    return y
+
+
+def weight_gradient(images, dy, g):
+    """dweight from the columns of the images: (N, H, W, C) and (N, OH, OW, O) -> (KH, KW, C, O)."""
+    xp = array_module(dy)
+    C, O = images.shape[3], dy.shape[3]
+    dkernels = xp.zeros((g.KH * g.KW * C, O), dtype=dy.dtype)
+    for block, rows, columns in column_panels(images, g):
+        dkernels += columns.T @ dy[block, rows].reshape(-1, O)                   # (KH·KW·C, R) @ (R, O)
+    return dkernels.reshape(g.KH, g.KW, C, O)
+
+
+def input_gradient(shape, kernels, dy, g):
+    """dx for any stride: each output's gradient, times the kernel, is added to the window that made it.
+
+    One strided addition for each of the KH·KW kernel places, not one for each window: (N, OH, OW, O) -> (N, H, W, C).
+    """
+    xp = array_module(dy)
+    N, H, W, C = shape
+    dx_padded = xp.zeros((N, g.top + H + g.bottom, g.left + W + g.right, C), dtype=dy.dtype)
+    per_image = max(1, g.OH * g.OW * len(kernels) * dy.dtype.itemsize)
+    at_once = max(1, panel_bytes(xp) // per_image)
+    for start in range(0, N, at_once):
+        block = dy[start:start + at_once]
+        dcolumns = block.reshape(-1, dy.shape[3]) @ kernels.T                    # (R, O) @ (O, KH·KW·C)
+        dcolumns = dcolumns.reshape(len(block), g.OH, g.OW, g.KH, g.KW, C)
+        for kh in range(g.KH):
+            for kw in range(g.KW):
+                rows = slice(kh * g.DH, kh * g.DH + g.SH * (g.OH - 1) + 1, g.SH)
+                columns = slice(kw * g.DW, kw * g.DW + g.SW * (g.OW - 1) + 1, g.SW)
+                dx_padded[start:start + at_once, rows, columns] += dcolumns[:, :, :, kh, kw]
+    return dx_padded[:, g.top:g.top + H, g.left:g.left + W]                      # -> (N, H, W, C)
+
+
+def kernel_matrix(weight):
+    """The kernels as columns of a matrix, in the order of the image's windows: (O, C, KH, KW) -> (KH·KW·C, O)."""
+    return weight.transpose(2, 3, 1, 0).reshape(-1, weight.shape[0])
+
+
+def check_arguments(op, x, weight, bias):
+    """Raise an error that says which argument does not fit, and how."""
+    if x.ndim != 4 or weight.ndim != 4:
+        raise ShapeError(f"{op.title}: expected x (N, C, H, W) and weight (O, C / groups, KH, KW), got shapes {x.shape} "
+                         f"and {weight.shape}")
+    if min(op.stride) < 1 or min(op.dilation) < 1 or min(op.padding) < 0 or op.groups < 1:
+        raise ArgumentError(f"{op.title}: stride, dilation and groups must be at least 1 and padding at least 0, got "
+                            f"stride {op.stride}, dilation {op.dilation}, groups {op.groups}, padding {op.padding}")
+    C, (O, own) = x.shape[1], weight.shape[:2]
+    if own * op.groups != C:
+        raise ShapeError(f"{op.title}: x {x.shape} has {C} channels, but weight (O, C / groups, KH, KW) = {weight.shape} "
+                         f"with groups={op.groups} takes {own * op.groups}")
+    if O % op.groups or math.prod(weight.shape) == 0:
+        raise ShapeError(f"{op.title}: weight {weight.shape} must hold at least one number, and its {O} kernels must "
+                         f"divide into groups={op.groups}")
+    if bias is not None and bias.shape != (O,):
+        raise ShapeError(f"{op.title}: bias has shape {bias.shape}, expected ({O},) for weight {weight.shape}")

@@ -1,0 +1,42 @@
+"""Functions of each element: exp and log."""
+from minires.backend import array_module
+from minires.op import Op
+
+
+def exp(x):
+    """e to the power of each element."""
+    return Exp()(x)
+
+
+def log(x):
+    """The natural logarithm of each element; NaN of negative ones and -inf of 0, as NumPy."""
+    return Log()(x)
+
+
+class Exp(Op):
+    """y = eˣ: dx = dy y."""
+
+    def forward(self, x):
+        xp = array_module(x)
+        y = xp.exp(x)
+        self.saved = y
+        return y
+
+    def backward(self, dy):
+        y = self.saved
+        dx = dy * y
+        return dx
+
+
+class Log(Op):
+    """y = ln x: dx = dy / x."""
+
+    def forward(self, x):
+        xp = array_module(x)
+        self.saved = x
+        return xp.log(x)
+
+    def backward(self, dy):
+        x = self.saved
+        dx = dy / x
+        return dx

@@ -1,0 +1,24 @@
+"""Memory order: images are shaped (N, C, H, W), and lie with their channels last where they come from our ops."""
+from minires.backend import array_module
+
+
+def channels_last(x):
+    """The image batch as a contiguous array (N, H, W, C): a view where it lies so already, one copy otherwise."""
+    return array_module(x).ascontiguousarray(x.transpose(0, 2, 3, 1))    # (N, C, H, W) -> (N, H, W, C)
+
+
+def empty_channels_last(shape, like):
+    """An uninitialised array shaped (N, C, H, W), with channels last in memory."""
+    N, C, H, W = shape
+    return array_module(like).empty((N, H, W, C), dtype=like.dtype).transpose(0, 3, 1, 2)
+
+
+def zeros_channels_last(shape, like):
+    """Zeros shaped (N, C, H, W), with channels last in memory."""
+    N, C, H, W = shape
+    return array_module(like).zeros((N, H, W, C), dtype=like.dtype).transpose(0, 3, 1, 2)
+
+
+def pair(value):
+    """(rows, columns) of an int or a pair."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)

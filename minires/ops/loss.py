@@ -1,0 +1,68 @@
+"""The loss of classification."""
+import numpy as np
+
+from minires.backend import array_module
+from minires.errors import DTypeError, LabelError, ShapeError
+from minires.op import Op
+from minires.tensor import Tensor
+
+
+def cross_entropy(logits, labels):
+    """The mean over the batch of -log softmax(logits)[label].
+
+    Args:
+        logits: (N, K), one unnormalised score for each of K classes.
+        labels: N integers from 0 to K - 1, on the host: a NumPy array or a list.
+
+    Returns:
+        A scalar, in nats: ln K for logits that are all equal.
+
+    Raises:
+        ShapeError: the logits are not (N, K) with N and K at least 1.
+        LabelError: the labels are not N integers from 0 to K - 1.
+    """
+    return CrossEntropy(labels)(logits)
+
+
+class CrossEntropy(Op):
+    """y = mean over n of -log p[n, label[n]], with p = softmax(logits): dlogits = (p - one_hot(label)) dy / N."""
+
+    def __init__(self, labels):
+        self.labels = labels
+
+    def forward(self, logits):
+        if logits.ndim != 2 or 0 in logits.shape:
+            raise ShapeError(f"{self.title}: expected logits (N, K), at least one example of one class, got shape "
+                             f"{logits.shape}")
+        xp = array_module(logits)
+        N, K = logits.shape
+        rows, labels = xp.arange(N), xp.asarray(self.checked_labels(N, K))   # (N,), (N,)
+        shifted = logits - logits.max(axis=1, keepdims=True)                 # (N, K): no exp overflows
+        exps = xp.exp(shifted)                                               # (N, K)
+        sums = exps.sum(axis=1, keepdims=True)                               # (N, K) -> (N, 1)
+        log_p = shifted[rows, labels] - xp.log(sums[:, 0])                   # (N, K) -> (N,)
+        self.saved = exps / sums, rows, labels
+        return -log_p.mean()                                                 # (N,) -> ()
+
+    def backward(self, dy):
+        p, rows, labels = self.saved
+        dlogits = p.copy()                                                   # (N, K)
+        dlogits[rows, labels] -= 1                                           # p - one_hot(label)
+        dlogits *= dy / len(rows)
+        return dlogits
+
+    def checked_labels(self, N, K):
+        """The labels as a host array, (N,) integers from 0 to K - 1: on a GPU, a wrong index would wrap silently."""
+        if isinstance(self.labels, Tensor):
+            raise DTypeError(f"{self.title}: labels are a Tensor; pass a NumPy array or a list of integers")
+        labels = np.asarray(self.labels)
+        if labels.shape != (N,):
+            raise LabelError(f"{self.title}: labels have shape {labels.shape}, expected ({N},) for logits ({N}, {K}): one "
+                             "class number for each row")
+        if labels.dtype.kind not in "iu":
+            raise LabelError(f"{self.title}: labels have dtype {labels.dtype}, expected integers from 0 to {K - 1}")
+        if labels.min() < 0 or labels.max() >= K:
+            wrong = labels.max() if labels.max() >= K else labels.min()
+            raise LabelError(f"{self.title}: label {wrong} is out of range: logits ({N}, {K}) have the classes 0 to "
+                             f"{K - 1}")
+        return labels

@@ -1,0 +1,242 @@
+"""Batch normalisation: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1, and the gradients of section 3."""
+import math
+
+from minires.backend import array_module
+from minires.errors import ShapeError
+from minires.op import Op
+from minires.ops.layout import channels_last
+
+BLOCK_BYTES = 512 * 1024  # a block of rows that several passes find in the cache
+LINE_LENGTH = 2048  # floats in a line of a block: NumPy's inner loops want to be long
+
+
+def batch_norm(x, weight, bias, running_mean, running_var, training, momentum=0.1, eps=1e-5, freeze_statistics=False):
+    """Normalise each channel, then scale and shift it: y = weight · (x - mean) / sqrt(var + eps) + bias.
+
+    In training, mean and var are those of the batch (var divides by the count M), and `running_mean` and `running_var`,
+    two arrays, are updated in place: running = (1 - momentum) · running + momentum · batch, with the unbiased variance
+    (dividing by M - 1), as PyTorch. In evaluation, they are the running statistics.
+
+    Args:
+        x: (N, C, H, W) or (N, C).
+        weight, bias: (C,), the paper's γ and β.
+        running_mean, running_var: arrays (C,), not tensors.
+        training: use the statistics of the batch?
+        freeze_statistics: in backward, treat the batch's mean and variance as constants, so that one example's gradient
+            does not depend on the others.
+
+    Returns:
+        A tensor of x's shape.
+
+    Raises:
+        ShapeError: ranks or channels do not fit; or, in training, there is one value per channel.
+    """
+    return BatchNorm(running_mean, running_var, training, momentum, eps, freeze_statistics)(x, weight, bias)
+
+
+class BatchNorm(Op):
+    """y = weight · x_hat + bias, with x_hat = (x - mean) / sqrt(var + eps) per channel.
+
+    The fast form sees the batch as a matrix of (pixels, channels), in the memory order that convolutions leave, and
+    works through it in blocks that stay in the cache.
+    """
+
+    def __init__(self, running_mean, running_var, training, momentum, eps, freeze_statistics):
+        self.running_mean = running_mean
+        self.running_var = running_var
+        self.training = training
+        self.momentum = momentum
+        self.eps = eps
+        self.freeze_statistics = freeze_statistics
+
+    # ---- the definition
+
+    def plain_forward(self, x, weight, bias):
+        xp = array_module(x)
+        check_arguments(self, x, weight, bias)
+        axes, per_channel = channel_axes(x)
+        if self.training:
+            mean = x.mean(axis=axes)                                             # (N, C, H, W) -> (C,)
+            var = ((x - mean.reshape(per_channel)) ** 2).mean(axis=axes)         # (N, C, H, W) -> (C,)
+            self.update_running_statistics(mean, var, x.size // x.shape[1])
+        else:
+            mean, var = self.running_mean.astype(x.dtype), self.running_var.astype(x.dtype)
+        inv_std = 1 / xp.sqrt(var + self.eps)
+        x_hat = (x - mean.reshape(per_channel)) * inv_std.reshape(per_channel)
+        y = weight.reshape(per_channel) * x_hat + bias.reshape(per_channel)
+        self.saved = x, weight, mean, inv_std
+        return y
+
+    def plain_backward(self, dy):
+        x, weight, mean, inv_std = self.saved
+        axes, per_channel = channel_axes(x)
+        x_hat = (x - mean.reshape(per_channel)) * inv_std.reshape(per_channel)
+        dbias = dy.sum(axis=axes)                                                # (N, C, H, W) -> (C,)
+        dweight = (dy * x_hat).sum(axis=axes)                                    # (N, C, H, W) -> (C,)
+        dx_hat = dy * weight.reshape(per_channel)
+        if self.statistics_are_constant:
+            dx = dx_hat * inv_std.reshape(per_channel)
+        else:
+            through_mean = dx_hat.mean(axis=axes).reshape(per_channel)           # x moves the mean ...
+            through_var = x_hat * (dx_hat * x_hat).mean(axis=axes).reshape(per_channel)   # ... and the variance
+            dx = (dx_hat - through_mean - through_var) * inv_std.reshape(per_channel)
+        return dx, dweight, dbias
+
+    # ---- the fast form
+
+    def forward(self, x, weight, bias):
+        xp = array_module(x)
+        check_arguments(self, x, weight, bias)
+        lines, C = as_lines(x)                                                   # (N, C, H, W) -> (R, T·C)
+        M = x.size // C
+        if self.training:
+            mean, var = batch_statistics(lines, C)
+            self.update_running_statistics(mean, var, M)
+        else:
+            mean, var = self.running_mean, self.running_var
+        inv_std = 1 / xp.sqrt(var + self.eps)
+        mean, inv_std = mean.astype(x.dtype), inv_std.astype(x.dtype)
+        self.saved = x, weight, mean, inv_std
+        centre, scale, shift = [spread(v, lines) for v in (mean, weight * inv_std, bias)]
+        y = xp.empty(lines.shape, dtype=lines.dtype)
+        for block in blocks(lines):
+            xp.subtract(lines[block], centre, out=y[block])
+            y[block] *= scale
+            y[block] += shift
+        return as_image(y, x.shape)                                              # (R, T·C) -> (N, C, H, W)
+
+    def backward(self, dy):
+        """dx = a · dy + b · (x - mean) + c, with three numbers for each channel."""
+        xp = array_module(dy)
+        x, weight, mean, inv_std = self.saved
+        x_lines, C = as_lines(x)                                                 # (N, C, H, W) -> (R, T·C)
+        dy_lines, _ = as_lines(dy)
+        M = x.size // C
+        centre = spread(mean, x_lines)
+        dbias, dy_dot_centred = gradient_sums(dy_lines, x_lines, centre, C)      # Σ dy and Σ dy (x - mean), (C,)
+        dweight = dy_dot_centred * inv_std
+        a = weight * inv_std
+        dx = xp.empty(x_lines.shape, dtype=dy.dtype)
+        if self.statistics_are_constant:
+            xp.multiply(dy_lines, spread(a.astype(dy.dtype), x_lines), out=dx)
+        else:
+            b = -a * inv_std * dweight / M                                       # the path through the variance
+            c = -a * dbias / M                                                   # the path through the mean
+            a, b, c = [spread(v.astype(dy.dtype), x_lines) for v in (a, b, c)]
+            for block in blocks(x_lines):
+                centred = x_lines[block] - centre
+                centred *= b
+                centred += c
+                xp.multiply(dy_lines[block], a, out=dx[block])
+                dx[block] += centred
+        return as_image(dx, x.shape), dweight.astype(dy.dtype), dbias.astype(dy.dtype)
+
+    # ---- statistics
+
+    @property
+    def statistics_are_constant(self):
+        """Do mean and variance count as constants in backward? In evaluation they are."""
+        return self.freeze_statistics or not self.training
+
+    def update_running_statistics(self, mean, var, M):
+        """Move the running statistics, in place, towards those of this batch of M values per channel."""
+        self.running_mean *= 1 - self.momentum
+        self.running_mean += (self.momentum * mean).astype(self.running_mean.dtype)
+        self.running_var *= 1 - self.momentum
+        self.running_var += (self.momentum * M / (M - 1) * var).astype(self.running_var.dtype)
+
+
+def batch_statistics(lines, C):
+    """Mean and biased variance of each channel, (C,) in float64.
+
+    Each block gives its mean and its sum of squared deviations, and these are merged (Chan, Golub and LeVeque 1983): no
+    digits are lost where the mean is large beside the spread, as they would be in E[x²] - E[x]².
+    """
+    xp = array_module(lines)
+    count, mean, deviations = 0, xp.zeros(C), xp.zeros(C)
+    for block in blocks(lines):
+        part = lines[block]
+        n = part.size // C
+        part_mean = channel_sums(part, C) / n
+        centred = part - spread(part_mean.astype(lines.dtype), lines)
+        # the rounding of part_mean to float32 leaves a small mean in `centred`, which is taken out again
+        rest = channel_sums(centred, C) / n
+        part_mean = part_mean.astype(lines.dtype) + rest
+        part_deviations = channel_products(centred, centred, C) - n * rest * rest
+        distance = part_mean - mean
+        mean = mean + distance * (n / (count + n))
+        deviations = deviations + part_deviations + distance * distance * (count * n / (count + n))
+        count += n
+    return mean, deviations / count
+
+
+def gradient_sums(dy_lines, x_lines, centre, C):
+    """Σ dy and Σ dy (x - mean) over all pixels, (C,) in float64."""
+    xp = array_module(dy_lines)
+    sums, products = xp.zeros(C), xp.zeros(C)
+    for block in blocks(x_lines):
+        sums += channel_sums(dy_lines[block], C)
+        products += channel_products(dy_lines[block], x_lines[block] - centre, C)
+    return sums, products
+
+
+def channel_sums(lines, C):
+    """Σ over lines for each channel, (R, T·C) -> (C,): a product with ones is many times faster than sum(axis=0)."""
+    xp = array_module(lines)
+    ones = xp.ones(len(lines), dtype=lines.dtype)
+    return (ones @ lines).reshape(-1, C).sum(axis=0, dtype="float64")            # (R) @ (R, T·C) -> (T, C) -> (C,)
+
+
+def channel_products(a, b, C):
+    """Σ a·b over lines for each channel, (R, T·C) -> (C,), without a temporary."""
+    return array_module(a).einsum("rc,rc->c", a, b).reshape(-1, C).sum(axis=0, dtype="float64")
+
+
+# ---- the batch as lines of many channels
+
+def as_lines(x):
+    """(the batch as lines, C): pixels with channels last, T pixels to a line; (N, C, H, W) or (N, C) -> (R, T·C)."""
+    C = x.shape[1]
+    rows = (channels_last(x) if x.ndim == 4 else array_module(x).ascontiguousarray(x)).reshape(-1, C)
+    T = math.gcd(len(rows), max(1, LINE_LENGTH // C))
+    return rows.reshape(-1, T * C), C
+
+
+def as_image(lines, shape):
+    """The inverse of `as_lines`: (R, T·C) -> (N, C, H, W) or (N, C)."""
+    if len(shape) == 2:
+        return lines.reshape(shape)
+    N, C, H, W = shape
+    return lines.reshape(N, H, W, C).transpose(0, 3, 1, 2)                       # (N, H, W, C) -> (N, C, H, W)
+
+
+def spread(per_channel, lines):
+    """A vector (C,) repeated along a line, (T·C,), in the lines' precision."""
+    T = lines.shape[1] // len(per_channel)
+    return array_module(lines).broadcast_to(per_channel, (T, len(per_channel))).reshape(-1).astype(lines.dtype, copy=False)
+
+
+def blocks(lines):
+    """Slices that cut the lines into blocks which stay in the cache."""
+    at_once = max(1, BLOCK_BYTES // (lines.shape[1] * lines.dtype.itemsize))
+    return [slice(start, start + at_once) for start in range(0, len(lines), at_once)]
+
+
+def channel_axes(x):
+    """(the axes that a channel's statistics run over, the shape that lines a (C,) vector up with x)."""
+    return ((0, 2, 3), (1, -1, 1, 1)) if x.ndim == 4 else ((0,), (1, -1))
+
+
+def check_arguments(op, x, weight, bias):
+    """Raise a ShapeError that says which argument does not fit."""
+    if x.ndim not in (2, 4):
+        raise ShapeError(f"{op.title}: expected x (N, C, H, W) or (N, C), got shape {x.shape}")
+    C = x.shape[1]
+    for name, values in (("weight", weight), ("bias", bias), ("running_mean", op.running_mean),
+                         ("running_var", op.running_var)):
+        if values.shape != (C,):
+            raise ShapeError(f"{op.title}: x {x.shape} has {C} channels, but {name} has shape {values.shape}, expected "
+                             f"({C},)")
+    if op.training and x.size <= C:
+        raise ShapeError(f"{op.title}: x {x.shape} holds {x.size // max(C, 1)} values per channel; training needs at least "
+                         "2, as the variance of one value is 0. Use a larger batch or image, or eval()")

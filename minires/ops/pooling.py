@@ -1,0 +1,163 @@
+"""Pooling over windows of an image: max, average, and the average of the whole image.
+
+Windows are visited by their offset: for each of the KH·KW places in a window, one strided slice of the input holds that
+place of every window at once.
+"""
+import math
+
+from minires.backend import array_module
+from minires.errors import ArgumentError, ShapeError
+from minires.op import Op
+from minires.ops.layout import pair, zeros_channels_last
+
+
+def max_pool2d(x, kernel_size, stride=None, padding=0):
+    """The largest value of each window. Padding never wins.
+
+    Args:
+        x: (N, C, H, W).
+        kernel_size, stride, padding: an int or a pair (rows, columns); the stride is the kernel size where None.
+
+    Returns:
+        (N, C, OH, OW), with OH = (H + 2·padding - KH) // stride + 1. Where several values of a window are equal, the
+        first in reading order gets the gradient.
+
+    Raises:
+        ShapeError: x is not (N, C, H, W), or the kernel is larger than the padded image.
+        ArgumentError: a size or stride below 1, or a padding of more than half the kernel.
+    """
+    return MaxPool2d(kernel_size, stride, padding)(x)
+
+
+def avg_pool2d(x, kernel_size, stride=None, padding=0):
+    """The mean of each window, padding counted as zeros; arguments, result and errors as `max_pool2d`."""
+    return AvgPool2d(kernel_size, stride, padding)(x)
+
+
+def global_avg_pool2d(x):
+    """The mean of each channel of each image: (N, C, H, W) -> (N, C) (Lin, Chen and Yan 2013, section 3.2).
+
+    Raises:
+        ShapeError: x is not (N, C, H, W), or has no pixels.
+    """
+    return GlobalAvgPool2d()(x)
+
+
+class Pool2d(Op):
+    """What max and average pooling share: the geometry of the windows."""
+
+    def __init__(self, kernel_size, stride, padding):
+        self.kernel_size = pair(kernel_size)
+        self.stride = self.kernel_size if stride is None else pair(stride)
+        self.padding = pair(padding)
+
+    def padded(self, x, value):
+        """x with a border of `value`: (N, C, H, W) -> (N, C, H + 2 PH, W + 2 PW)."""
+        PH, PW = self.padding
+        if PH == PW == 0:
+            return x
+        N, C, H, W = x.shape
+        border = zeros_channels_last((N, C, H + 2 * PH, W + 2 * PW), x)
+        border += value
+        border[:, :, PH:PH + H, PW:PW + W] = x
+        return border
+
+    def without_padding(self, x_padded, shape):
+        """The inverse of `padded`, for an image of this shape."""
+        PH, PW = self.padding
+        return x_padded[:, :, PH:PH + shape[2], PW:PW + shape[3]]
+
+    def output_size(self, x):
+        """(OH, OW): how many windows fit below and beside each other."""
+        OH, OW = [(n + 2 * p - k) // s + 1 for n, p, k, s in
+                  zip(x.shape[2:], self.padding, self.kernel_size, self.stride, strict=True)]
+        return OH, OW
+
+    def places(self, x_padded, OH, OW):
+        """For each place in a window, in reading order, that place of every window: views (N, C, OH, OW)."""
+        (KH, KW), (SH, SW) = self.kernel_size, self.stride
+        return [x_padded[:, :, kh:kh + SH * OH:SH, kw:kw + SW * OW:SW][:, :, :OH, :OW]
+                for kh in range(KH) for kw in range(KW)]
+
+    def check(self, x):
+        """Raise an error that says what does not fit."""
+        if x.ndim != 4:
+            raise ShapeError(f"{self.title}: expected x (N, C, H, W), got shape {x.shape}")
+        if min(self.kernel_size) < 1 or min(self.stride) < 1:
+            raise ArgumentError(f"{self.title}: kernel_size and stride must be at least 1, got {self.kernel_size} and "
+                                f"{self.stride}")
+        if any(not 0 <= p <= k // 2 for p, k in zip(self.padding, self.kernel_size, strict=True)):
+            raise ArgumentError(f"{self.title}: padding must lie between 0 and half the kernel {self.kernel_size}, got "
+                                f"{self.padding}")
+        if min(self.output_size(x)) < 1:
+            raise ShapeError(f"{self.title}: the kernel {self.kernel_size} is larger than the image {x.shape[2:]} with "
+                             f"padding {self.padding}: use a smaller kernel, or larger images")
+
+
+class MaxPool2d(Pool2d):
+    """y = max over each window: the first largest gets the gradient."""
+
+    def forward(self, x):
+        self.check(x)
+        xp = array_module(x)
+        OH, OW = self.output_size(x)
+        x_padded = self.padded(x, -math.inf)
+        first, *others = self.places(x_padded, OH, OW)
+        y = first.copy()                                                     # (N, C, OH, OW)
+        for place in others:
+            xp.maximum(y, place, out=y)
+        self.saved = x.shape, x_padded, y
+        return y
+
+    def backward(self, dy):
+        shape, x_padded, y = self.saved
+        OH, OW = y.shape[2:]
+        dx_padded = zeros_channels_last(x_padded.shape, dy)                           # (N, C, H + 2 PH, W + 2 PW)
+        unclaimed = dy.copy()                                                # what no place of the window has taken yet
+        for x_place, dx_place in zip(self.places(x_padded, OH, OW), self.places(dx_padded, OH, OW), strict=True):
+            claimed = unclaimed * (x_place == y)
+            dx_place += claimed
+            unclaimed -= claimed
+        dx = self.without_padding(dx_padded, shape)                          # -> (N, C, H, W)
+        return dx
+
+
+class AvgPool2d(Pool2d):
+    """y = mean over each window, padding counted as zeros: each place gets an equal share of the gradient."""
+
+    def forward(self, x):
+        self.check(x)
+        OH, OW = self.output_size(x)
+        self.saved = x.shape
+        first, *others = self.places(self.padded(x, 0), OH, OW)
+        y = first.copy()                                                     # (N, C, OH, OW)
+        for place in others:
+            y += place
+        y /= math.prod(self.kernel_size)
+        return y
+
+    def backward(self, dy):
+        N, C, H, W = self.saved
+        PH, PW = self.padding
+        dx_padded = zeros_channels_last((N, C, H + 2 * PH, W + 2 * PW), dy)
+        share = dy / math.prod(self.kernel_size)                             # (N, C, OH, OW)
+        for place in self.places(dx_padded, *dy.shape[2:]):
+            place += share
+        dx = self.without_padding(dx_padded, self.saved)                     # -> (N, C, H, W)
+        return dx
+
+
+class GlobalAvgPool2d(Op):
+    """y = mean over the pixels of each channel: each pixel gets dy / (H W)."""
+
+    def forward(self, x):
+        if x.ndim != 4 or 0 in x.shape[2:]:
+            raise ShapeError(f"{self.title}: expected x (N, C, H, W) with at least one pixel, got shape {x.shape}")
+        self.saved = x.shape
+        return x.mean(axis=(2, 3))                                           # (N, C, H, W) -> (N, C)
+
+    def backward(self, dy):
+        N, C, H, W = self.saved
+        dx = zeros_channels_last((N, C, H, W), dy)                                    # fresh, channels last: the next op's order
+        dx += (dy / (H * W))[:, :, None, None]                               # (N, C, 1, 1) -> (N, C, H, W)
+        return dx

@@ -1,0 +1,103 @@
+"""Reductions over axes: sum, mean and max."""
+import math
+
+from minires.backend import array_module
+from minires.errors import ShapeError
+from minires.op import Op
+
+
+def sum(x, axis=None, keepdims=False):
+    """The sum over `axis`: an int, a tuple of ints, or None for all axes.
+
+    Raises:
+        ShapeError: an axis does not exist, or is named twice.
+    """
+    return Sum(axis, keepdims)(x)
+
+
+def mean(x, axis=None, keepdims=False):
+    """The mean over `axis`, as `sum`."""
+    return Mean(axis, keepdims)(x)
+
+
+def max(x, axis=None, keepdims=False):
+    """The largest value over `axis`, as `sum`. Where several are equal, they share the gradient evenly."""
+    return Max(axis, keepdims)(x)
+
+
+class Reduction(Op):
+    """What the reductions share: the axes, as a tuple of positive integers, and the shape with 1 in their place."""
+
+    def __init__(self, axis, keepdims):
+        self.axis = axis
+        self.keepdims = keepdims
+
+    def axes(self, x):
+        """The axes to reduce: (-1,) of (N, C) becomes (1,)."""
+        if self.axis is None:
+            return tuple(range(x.ndim))
+        axes = self.axis if isinstance(self.axis, (tuple, list)) else (self.axis,)
+        for axis in axes:
+            if not -x.ndim <= axis < x.ndim:
+                raise ShapeError(f"{self.title}: axis {axis} does not exist in shape {x.shape}")
+        positive = tuple([axis % x.ndim for axis in axes])
+        if len(set(positive)) < len(positive):
+            raise ShapeError(f"{self.title}: axis {self.axis} names an axis of shape {x.shape} twice")
+        return positive
+
+    def kept_shape(self, shape, axes):
+        """The shape with 1 in the place of the reduced axes: (N, C, H, W) over (2, 3) becomes (N, C, 1, 1)."""
+        return tuple([1 if i in axes else n for i, n in enumerate(shape)])
+
+
+class Sum(Reduction):
+    """y = Σ x over the axes: each x gets the gradient of the sum that it is part of."""
+
+    def forward(self, x):
+        axes = self.axes(x)
+        self.saved = x.shape, self.kept_shape(x.shape, axes)
+        return x.sum(axis=axes, keepdims=self.keepdims)
+
+    def backward(self, dy):
+        xp = array_module(dy)
+        shape, kept = self.saved
+        dx = xp.broadcast_to(dy.reshape(kept), shape)    # the reduced axes return, each repeating dy
+        return dx
+
+
+class Mean(Reduction):
+    """y = Σ x / count over the axes."""
+
+    def forward(self, x):
+        axes = self.axes(x)
+        count = math.prod([x.shape[axis] for axis in axes])
+        if count == 0:
+            raise ShapeError(f"{self.title}: the mean over axis {self.axis} of shape {x.shape} is over no values")
+        self.saved = x.shape, self.kept_shape(x.shape, axes), count
+        return x.mean(axis=axes, keepdims=self.keepdims)
+
+    def backward(self, dy):
+        xp = array_module(dy)
+        shape, kept, count = self.saved
+        dx = xp.broadcast_to(dy.reshape(kept) / count, shape)    # the reduced axes return, each repeating dy / count
+        return dx
+
+
+class Max(Reduction):
+    """y = max x over the axes: the largest gets the gradient; equal ones share it evenly."""
+
+    def forward(self, x):
+        axes = self.axes(x)
+        kept = self.kept_shape(x.shape, axes)
+        if 0 in [x.shape[axis] for axis in axes]:
+            raise ShapeError(f"{self.title}: the maximum over axis {self.axis} of shape {x.shape} is over no values")
+        y = x.max(axis=axes, keepdims=True)
+        self.saved = x, y, axes
+        return y if self.keepdims else y.reshape([n for i, n in enumerate(kept) if i not in axes])
+
+    def backward(self, dy):
+        x, y, axes = self.saved
+        is_largest = (x == y).astype(x.dtype)                       # 1 at each maximum, 0 elsewhere
+        ties = is_largest.sum(axis=axes, keepdims=True)
+        dx = is_largest * (dy.reshape(y.shape) / ties)
+        return dx

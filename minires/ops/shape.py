@@ -1,0 +1,118 @@
+"""Ops that move values and change none: reshape, flatten, transpose, indexing."""
+import math
+
+from minires.backend import array_module
+from minires.errors import ShapeError
+from minires.op import Op
+
+
+def reshape(x, shape):
+    """The values of x, in row-major order, in another shape; one length may be -1.
+
+    Raises:
+        ShapeError: the shape does not hold as many values.
+    """
+    return Reshape(tuple(shape) if isinstance(shape, (tuple, list)) else (shape,))(x)
+
+
+def flatten(x):
+    """All axes but the first become one: (N, C, H, W) -> (N, C·H·W)."""
+    return Flatten()(x)
+
+
+def transpose(x, axes=()):
+    """The axes of x in another order; reversed where none are given.
+
+    Raises:
+        ShapeError: `axes` is not an order of x's axes.
+    """
+    return Transpose(tuple(axes or ()))(x)
+
+
+def index(x, key):
+    """x[key]: integers, slices, None, …, and arrays of integers. Where an element is taken twice, gradients add up."""
+    return Index(key)(x)
+
+
+class Reshape(Op):
+    """y = x in another shape."""
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def forward(self, x):
+        self.saved = x.shape
+        known = math.prod([n for n in self.shape if n != -1])
+        unknown = self.shape.count(-1)
+        fits = known == x.size if unknown == 0 else unknown == 1 and known > 0 and x.size % known == 0
+        if not fits or min(self.shape, default=0) < -1:
+            raise ShapeError(f"{self.title}: shape {x.shape} has {x.size} values, which do not fit into {self.shape}")
+        return x.reshape(self.shape)
+
+    def backward(self, dy):
+        shape = self.saved
+        dx = dy.reshape(shape)
+        return dx
+
+
+class Flatten(Op):
+    """y = x with all axes but the first made one."""
+
+    def forward(self, x):
+        self.saved = x.shape
+        if x.ndim == 0:
+            raise ShapeError(f"{self.title}: a scalar has no first axis to keep")
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))    # (N, C, H, W) -> (N, C·H·W)
+
+    def backward(self, dy):
+        shape = self.saved
+        dx = dy.reshape(shape)                                  # (N, C·H·W) -> (N, C, H, W)
+        return dx
+
+
+class Transpose(Op):
+    """y = x with its axes in another order: axis i of y is axis axes[i] of x."""
+
+    def __init__(self, axes):
+        self.axes = axes
+
+    def forward(self, x):
+        axes = self.axes or tuple(range(x.ndim))[::-1]
+        if sorted([axis % x.ndim if x.ndim else axis for axis in axes]) != list(range(x.ndim)):
+            raise ShapeError(f"{self.title}: axes {self.axes} are not an order of the {x.ndim} axes of {x.shape}")
+        self.saved = tuple([axis % x.ndim for axis in axes])
+        return x.transpose(self.saved)
+
+    def backward(self, dy):
+        axes = self.saved
+        inverse = [axes.index(i) for i in range(len(axes))]     # where each axis of x went
+        dx = dy.transpose(inverse)
+        return dx
+
+
+class Index(Op):
+    """y = x[key]: dL/dx is zero but where a value was taken, and there the sum over the times it was."""
+
+    def __init__(self, key):
+        self.key = key
+
+    def forward(self, x):
+        self.saved = x.shape
+        try:
+            return x[self.key]
+        except IndexError as error:
+            raise ShapeError(f"{self.title}: x[{self.key!r}] does not exist in shape {x.shape}: {error}") from error
+
+    def backward(self, dy):
+        xp = array_module(dy)
+        dx = xp.zeros(self.saved, dtype=dy.dtype)
+        if self.takes_each_once():
+            dx[self.key] = dy
+        else:
+            xp.add.at(dx, self.key, dy)
+        return dx
+
+    def takes_each_once(self):
+        """Integers, slices, None and … take no element twice; an array of indices may."""
+        keys = self.key if isinstance(self.key, tuple) else (self.key,)
+        return all(key is None or key is Ellipsis or isinstance(key, (int, slice)) for key in keys)
