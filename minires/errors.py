@@ -37,6 +37,10 @@ class UnknownNameError(MiniresError, ValueError):
     """A lesson, model, split or quantity was asked for by a name that does not exist."""
 
 
+class ModuleError(MiniresError, AttributeError):
+    """A module has no such attribute, no forward, or was not set up by `super().__init__()`."""
+
+
 class StateError(MiniresError, ValueError):
     """A state dict does not fit the module or optimizer that is to load it."""
 

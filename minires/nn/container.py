@@ -1,0 +1,42 @@
+"""`Sequential`: modules one after another."""
+from minires.errors import ArgumentError
+from minires.nn.module import Module
+
+
+class Sequential(Module):
+    """Runs its modules in order, each on the output of the one before.
+
+    Args:
+        modules: the modules, which are then called "0", "1", …; or one dict {name: module}.
+
+    `net[i]`, `net[i:j]` (a `Sequential` of the same modules, which keep their names), `len(net)` and iteration work as
+    on a list.
+
+    Raises:
+        ArgumentError: an argument is not a module.
+    """
+
+    def __init__(self, *modules):
+        super().__init__()
+        named = modules[0] if len(modules) == 1 and isinstance(modules[0], dict) else dict(enumerate(modules))
+        for name, module in named.items():
+            if not isinstance(module, Module):
+                raise ArgumentError(f"Sequential: argument {name!r} is a {type(module).__name__}, expected modules: "
+                                    "an activation is nn.ReLU(), a list is passed as Sequential(*modules)")
+            setattr(self, str(name), module)
+
+    def forward(self, x):
+        """x through each module in turn."""
+        for module in self.children():
+            x = module(x)
+        return x
+
+    def __len__(self):
+        return len(self._child_names)
+
+    def __iter__(self):
+        return self.children()
+
+    def __getitem__(self, index):
+        chosen = list(self.children())[index]
+        return Sequential(*chosen) if isinstance(index, slice) else chosen

@@ -1,0 +1,61 @@
+"""The convolution layer."""
+import numpy as np
+
+from minires import ops
+from minires.errors import ArgumentError
+from minires.nn import init
+from minires.nn.arguments import pair, positive_integer
+from minires.nn.module import Module
+from minires.tensor import Tensor
+
+
+class Conv2d(Module):
+    """y = weight * x + bias, for x (N, C, H, W) and weight (O, C / groups, KH, KW); see `ops.conv2d`.
+
+    Weights are He-normal, biases zero.
+
+    Args:
+        in_channels, out_channels: C and O.
+        kernel_size, stride, padding, dilation: an integer, or a pair (vertical, horizontal).
+        groups: C and O are split into this many groups that do not see each other.
+        bias: is there one, (O,)?
+        generator: a `np.random.Generator` that draws the weight; an unseeded one by default.
+
+    Raises:
+        ArgumentError: a size is not a positive integer, or the channels cannot be split into the groups.
+    """
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, *,
+                 generator=None):
+        super().__init__()
+        self.in_channels = positive_integer("Conv2d", "in_channels", in_channels)
+        self.out_channels = positive_integer("Conv2d", "out_channels", out_channels)
+        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size)
+        self.stride = pair("Conv2d", "stride", stride)
+        self.padding = pair("Conv2d", "padding", padding, smallest=0)
+        self.dilation = pair("Conv2d", "dilation", dilation)
+        self.groups = positive_integer("Conv2d", "groups", groups)
+        if in_channels % groups or out_channels % groups:
+            raise ArgumentError(f"Conv2d: {in_channels} input and {out_channels} output channels cannot be split into "
+                                f"{groups} groups: groups must divide both")
+        shape = (out_channels, in_channels // groups, *self.kernel_size)  # (O, C / groups, KH, KW)
+        self.weight = Tensor(np.empty(shape, np.float32), requires_grad=True)
+        init.he_normal_(self.weight, generator or np.random.default_rng())
+        self.bias = Tensor(np.zeros(out_channels, np.float32), requires_grad=True) if bias else None
+
+    def forward(self, x):
+        """(N, C, H, W) -> (N, O, OH, OW)."""
+        return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        """The arguments that differ from the defaults, and the sizes."""
+        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
+        if self.padding != (0, 0):
+            parts.append(f"padding={self.padding}")
+        if self.dilation != (1, 1):
+            parts.append(f"dilation={self.dilation}")
+        if self.groups != 1:
+            parts.append(f"groups={self.groups}")
+        if self.bias is None:
+            parts.append("bias=False")
+        return ", ".join(parts)

@@ -1,0 +1,145 @@
+"""Initialisers: each draws a weight with NumPy's generator on the host and writes it in place, on any device.
+
+A weight is (O, C, KH, KW) for a convolution and (O, I) for a linear layer; each of its O outputs is a sum of
+fan_in = C·KH·KW (or I) products, and each of its inputs takes part in fan_out = O·KH·KW (or O) of them.
+"""
+import math
+
+import numpy as np
+
+from minires.errors import ArgumentError, ShapeError
+from minires.nn.module import write_array
+
+
+def fans(weight) -> tuple:
+    """(fan_in, fan_out) of a weight (O, C, KH, KW) or (O, I).
+
+    Raises:
+        ShapeError: the weight has fewer than two axes.
+    """
+    if weight.ndim < 2:
+        raise ShapeError(f"init: {weight!r} has {weight.ndim} axes: fan_in is defined for weights (O, C, KH, KW) "
+                         "and (O, I). Initialise biases and scales with zeros_, ones_ or normal_")
+    outputs, inputs, *kernel = weight.shape
+    return inputs * math.prod(kernel), outputs * math.prod(kernel)
+
+
+def he_normal_(tensor, generator):
+    """N(0, 2/fan_in): keeps the mean square of the signal through layers followed by ReLU.
+
+    Source: He et al. 2015, "Delving deep into rectifiers", equation 10.
+    """
+    fan_in, _fan_out = fans(tensor)
+    return normal_(tensor, generator, std=math.sqrt(2 / fan_in))
+
+
+def lecun_normal_(tensor, generator):
+    """N(0, 1/fan_in): keeps the mean square of the signal through linear layers.
+
+    Source: LeCun et al. 1998, "Efficient backprop", section 4.6.
+    """
+    fan_in, _fan_out = fans(tensor)
+    return normal_(tensor, generator, std=math.sqrt(1 / fan_in))
+
+
+def glorot_normal_(tensor, generator):
+    """N(0, 2/(fan_in + fan_out)): the compromise between keeping the signal and keeping the gradient.
+
+    Source: Glorot & Bengio 2010, equation 12.
+    """
+    return normal_(tensor, generator, std=math.sqrt(2 / sum(fans(tensor))))
+
+
+def glorot_uniform_(tensor, generator):
+    """Uniform on ±sqrt(6/(fan_in + fan_out)), which has the variance of `glorot_normal_`.
+
+    Source: Glorot & Bengio 2010, equation 16.
+    """
+    bound = math.sqrt(6 / sum(fans(tensor)))
+    write_array(tensor.data, generator.uniform(-bound, bound, size=tensor.shape))
+    return tensor
+
+
+def normal_(tensor, generator, std: float = 0.01):
+    """N(0, std²), for a tensor of any shape."""
+    write_array(tensor.data, generator.normal(0.0, std, size=tensor.shape))
+    return tensor
+
+
+def orthogonal_(tensor, generator, gain: float = 1.0):
+    """`gain` times a random matrix with orthonormal rows or columns (whichever are fewer), as (O, fan_in).
+
+    Source: Saxe et al. 2013, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks".
+    """
+    fan_in, _fan_out = fans(tensor)
+    matrix = orthogonal_matrix(tensor.shape[0], fan_in, generator)  # (O, C * KH * KW)
+    write_array(tensor.data, gain * matrix.reshape(tensor.shape))  # (O, C * KH * KW) -> (O, C, KH, KW)
+    return tensor
+
+
+def delta_orthogonal_(tensor, generator, gain: float = 1.0):
+    """`gain` times an orthogonal matrix at the kernel's centre, zero elsewhere: the convolution keeps every norm.
+
+    Source: Xiao et al. 2018, "Dynamical isometry and a mean field theory of CNNs", algorithm 2.
+
+    Raises:
+        ShapeError: the weight is not a convolution's, its kernel has no centre, or it has fewer outputs than inputs.
+    """
+    if tensor.ndim != 4 or tensor.shape[2] % 2 == 0 or tensor.shape[3] % 2 == 0 or tensor.shape[0] < tensor.shape[1]:
+        raise ShapeError(f"delta_orthogonal_: got {tensor!r}, expected a weight (O, C, KH, KW) with odd KH and KW and "
+                         "O >= C, as fewer outputs than inputs cannot keep the norm. Use orthogonal_ for others")
+    outputs, inputs, height, width = tensor.shape
+    weight = np.zeros(tensor.shape)
+    weight[:, :, height // 2, width // 2] = gain * orthogonal_matrix(outputs, inputs, generator)
+    write_array(tensor.data, weight)
+    return tensor
+
+
+def zeros_(tensor, generator=None):
+    """All zeros; draws nothing."""
+    tensor.data[...] = 0
+    return tensor
+
+
+def ones_(tensor, generator=None):
+    """All ones; draws nothing."""
+    tensor.data[...] = 1
+    return tensor
+
+
+def orthogonal_matrix(rows: int, columns: int, generator) -> np.ndarray:
+    """A (rows, columns) matrix, uniformly distributed among those with orthonormal rows or columns."""
+    gaussian = generator.standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(gaussian)  # (max, min), (min, min)
+    q *= np.sign(np.diagonal(r))  # QR fixes no signs; with these the distribution is uniform (Mezzadri 2007)
+    return q if rows >= columns else q.T
+
+
+def generator_for(seed: int, name: str) -> np.random.Generator:
+    """The generator of one parameter: it depends on the seed and the dotted name, and on nothing else.
+
+    Raises:
+        ArgumentError: the seed is not a non-negative integer.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ArgumentError(f"seed: got {seed!r}, expected an integer that is not negative")
+    return np.random.default_rng([int(seed), *name.encode("utf-8")])
+
+
+def initialize_(module, init, seed: int, linear_init=None):
+    """Draw every weight of the convolutions and linear layers below `module`, each from `generator_for(seed, name)`.
+
+    So a net and its twin that lacks some of its layers start from equal weights in all that they share, whatever the
+    order in which they were made.
+
+    Args:
+        module: a `Module`; every parameter called "weight" with two or more axes is drawn.
+        init: an initialiser, `init(tensor, generator)`.
+        seed: an integer that is not negative.
+        linear_init: the initialiser of the linear layers' weights (O, I); `init` where this is None.
+    """
+    for name, parameter in module.named_parameters():
+        if name.rpartition(".")[2] == "weight" and parameter.ndim >= 2:
+            chosen = linear_init if linear_init is not None and parameter.ndim == 2 else init
+            chosen(parameter, generator_for(seed, name))
+    return module

@@ -1,0 +1,47 @@
+"""The linear layer, and the flattening that comes before it."""
+import numpy as np
+
+from minires import ops
+from minires.nn import init
+from minires.nn.arguments import positive_integer
+from minires.nn.module import Module
+from minires.tensor import Tensor
+
+
+class Linear(Module):
+    """y = x weightᵀ + bias, for x (N, I), weight (O, I), bias (O,); see `ops.linear`.
+
+    Weights are He-normal, biases zero.
+
+    Args:
+        in_features, out_features: I and O.
+        bias: is there one?
+        generator: a `np.random.Generator` that draws the weight; an unseeded one by default.
+
+    Raises:
+        ArgumentError: a size is not a positive integer.
+    """
+
+    def __init__(self, in_features, out_features, bias=True, *, generator=None):
+        super().__init__()
+        self.in_features = positive_integer("Linear", "in_features", in_features)
+        self.out_features = positive_integer("Linear", "out_features", out_features)
+        self.weight = Tensor(np.empty((out_features, in_features), np.float32), requires_grad=True)
+        init.he_normal_(self.weight, generator or np.random.default_rng())
+        self.bias = Tensor(np.zeros(out_features, np.float32), requires_grad=True) if bias else None
+
+    def forward(self, x):
+        """(N, I) -> (N, O)."""
+        return ops.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """The sizes, and whether there is a bias."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Flatten(Module):
+    """All axes but the first become one."""
+
+    def forward(self, x):
+        """(N, ...) -> (N, product of the rest)."""
+        return ops.flatten(x)

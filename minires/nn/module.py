@@ -1,0 +1,314 @@
+"""`Module`: a part of a net, with its parameters, its buffers, its children, and a name for each of them."""
+import difflib
+
+import numpy as np
+
+from minires.backend import array_module, device_of, to_device, to_host
+from minires.context import state
+from minires.errors import ArgumentError, DTypeError, ModuleError, StateError
+from minires.tensor import Tensor
+
+IGNORED_KEY = "num_batches_tracked"  # PyTorch's batch norm counts its batches; nothing here needs the count
+
+
+class Module:
+    """A part of a net: subclasses make their layers in `__init__` and use them in `forward(*inputs)`.
+
+    What is assigned to an attribute is registered, in order: a `Module` as a child, a leaf `Tensor` with
+    `requires_grad=True` as a parameter. Each module knows its dotted name from the root of the net, `path`
+    ("layer2.0.conv1"; "" for the root), and gives its parameters theirs ("layer2.0.conv1.weight").
+    A module under two parents keeps its first name, and a tensor that came with a name keeps that.
+
+    Attributes:
+        path: the dotted name.
+        training: True while training, False in evaluation; set by `train()` and `eval()`.
+        forward_hooks: a list of callables `hook(module, inputs, output)`, called after each forward.
+    """
+
+    def __init__(self):
+        self.__dict__.update(  # not by assignment, which asks these lists
+            _parameter_names=[], _buffer_names=[], _child_names=[],
+            _named_by_this=set(),  # the children and parameters whose dotted name comes from here
+            _has_parent=False)
+        self.path = ""
+        self.training = True
+        self.forward_hooks = []
+
+    def __call__(self, *inputs):
+        """Run `forward`; ops and errors know meanwhile which layer runs. Returns what `forward` returned."""
+        outer = state.layer
+        state.layer = self.path or outer
+        try:
+            output = self.forward(*inputs)
+        finally:
+            state.layer = outer
+        if self.path and isinstance(output, Tensor) and output.name is None and output.op is not None:
+            output.name = self.path
+        for hook in self.forward_hooks:
+            hook(self, inputs, output)
+        return output
+
+    def forward(self, *inputs):
+        """The arithmetic of this module, on tensors. Subclasses define it."""
+        raise ModuleError(f"{type(self).__name__}: has no forward: define forward(self, x) in the class")
+
+    # ---- what belongs to this module
+
+    def parameters(self):
+        """The parameters of this module and of all below it, each once (an iterator)."""
+        for _name, parameter in self.named_parameters():
+            yield parameter
+
+    def named_parameters(self):
+        """(name, parameter) pairs; names are relative to this module."""
+        seen = set()
+        for prefix, module in self.named_modules():
+            for name in module._parameter_names:
+                parameter = getattr(module, name)
+                if id(parameter) not in seen:  # tied weights are one parameter
+                    seen.add(id(parameter))
+                    yield _dotted(prefix, name), parameter
+
+    def named_buffers(self):
+        """(name, array) pairs of what is saved but not trained, such as running statistics."""
+        for prefix, module in self.named_modules():
+            for name in module._buffer_names:
+                yield _dotted(prefix, name), getattr(module, name)
+
+    def named_modules(self):
+        """(name, module) pairs: this module first, as "", then all below it in order of registration, each once."""
+        seen = {id(self)}
+        stack = [("", self)]
+        while stack:
+            prefix, module = stack.pop()
+            yield prefix, module
+            below = []
+            for name, child in module.named_children():
+                if id(child) not in seen:
+                    seen.add(id(child))
+                    below.append((_dotted(prefix, name), child))
+            stack.extend(reversed(below))
+
+    def children(self):
+        """The modules directly below this one, in order (an iterator)."""
+        for _name, child in self.named_children():
+            yield child
+
+    def named_children(self):
+        """(name, module) pairs of the modules directly below this one."""
+        for name in self._child_names:
+            yield name, getattr(self, name)
+
+    def register_buffer(self, name: str, array):
+        """Make `array` an attribute that is saved, moved and cast with the module, but not trained."""
+        array_module(array)  # raises where this is neither NumPy's nor CuPy's
+        self._check_name(name)
+        if name not in self._buffer_names:
+            self._buffer_names.append(name)
+        object.__setattr__(self, name, array)
+
+    # ---- saving and loading
+
+    def state_dict(self) -> dict:
+        """{dotted name: copy as a NumPy array on the host} of all parameters and buffers."""
+        return {name: np.array(to_host(array), order="C") for name, array in self._named_arrays()}
+
+    def load_state_dict(self, state_dict, strict: bool = True):
+        """Copy the values of a state dict into the parameters and buffers, in place.
+
+        Args:
+            state_dict: {dotted name: array}; `num_batches_tracked` entries of PyTorch are passed over.
+            strict: must the names be exactly this module's? If not, only the names in common are copied.
+
+        Raises:
+            StateError: names are missing or unexpected, or shapes differ; all are listed, and nothing was changed.
+        """
+        if not hasattr(state_dict, "items"):
+            raise StateError(f"load_state_dict: expected a dict of arrays, got {type(state_dict).__name__}")
+        given = {name: _host_array(name, value) for name, value in state_dict.items()
+                 if name.rpartition(".")[2] != IGNORED_KEY}
+        own = dict(self._named_arrays())
+        problems = [f"{name}: has shape {given[name].shape}, expected {own[name].shape}"
+                    for name in own if name in given and given[name].shape != own[name].shape]
+        if strict:
+            problems += [f"{name}: is missing" for name in own if name not in given]
+            problems += [f"{name}: is unexpected" for name in given if name not in own]
+        if problems:
+            raise StateError("\n  ".join([f"load_state_dict: this does not fit the {type(self).__name__}, "
+                                          "of which nothing was changed:", *problems]))
+        for name, array in own.items():
+            if name in given:
+                write_array(array, given[name])
+
+    def _named_arrays(self):
+        """(name, array) pairs of parameters and buffers, module by module, as PyTorch orders them."""
+        parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
+        for prefix, module in self.named_modules():
+            for name in [_dotted(prefix, name) for name in module._parameter_names]:
+                if name in parameters:
+                    yield name, parameters[name].data
+            for name in [_dotted(prefix, name) for name in module._buffer_names]:
+                yield name, buffers[name]
+
+    # ---- switching, moving, casting
+
+    def train(self, mode: bool = True):
+        """Set `training` here and below: batch norm then uses the batch's statistics. Returns the module."""
+        for _name, module in self.named_modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self):
+        """Clear `training` here and below: batch norm then uses its running statistics. Returns the module."""
+        return self.train(False)
+
+    def zero_grad(self):
+        """Set every parameter's `grad` to None."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self, device: str):
+        """Move parameters, their gradients and buffers to "cpu", "cuda", "cuda:1", in place. Returns the module.
+
+        Raises:
+            DeviceError: the device cannot be used; the message says why.
+        """
+        for parameter in self.parameters():
+            parameter.data = to_device(parameter.data, device)
+            if parameter.grad is not None:
+                parameter.grad = to_device(parameter.grad, device)
+        for module, name in self._buffer_places():
+            setattr(module, name, to_device(getattr(module, name), device))
+        return self
+
+    def astype(self, dtype):
+        """Cast parameters, their gradients and buffers to np.float32 or np.float64, in place. Returns the module.
+
+        Raises:
+            DTypeError: the dtype is neither.
+        """
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise DTypeError(f"astype: expected np.float32 or np.float64, got {np.dtype(dtype)}")
+        for parameter in self.parameters():
+            parameter.data = parameter.data.astype(dtype, copy=False)
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad.astype(dtype, copy=False)
+        for module, name in self._buffer_places():
+            setattr(module, name, getattr(module, name).astype(dtype, copy=False))
+        return self
+
+    def _buffer_places(self):
+        return [(module, name) for _prefix, module in self.named_modules() for name in module._buffer_names]
+
+    # ---- attributes
+
+    def __setattr__(self, name, value):
+        """Register a module or parameter under `name`, in order; anything else is a plain attribute."""
+        registry = self._registry_for(name, value)
+        if registry is not None and name not in registry:
+            self._check_name(name)
+        self._release(name, registry)
+        object.__setattr__(self, name, value)
+        if registry is not None and name not in registry:
+            registry.append(name)
+        if isinstance(value, Module) and not value._has_parent:
+            object.__setattr__(value, "_has_parent", True)
+            self._named_by_this.add(name)
+            value._set_path(_dotted(self.path, name))
+        elif isinstance(value, Tensor) and registry is not None and value.name is None:
+            self._named_by_this.add(name)
+            value.name = _dotted(self.path, name)
+
+    def __delattr__(self, name):
+        self._release(name, None)
+        object.__delattr__(self, name)
+
+    def __getattr__(self, name):
+        """Only reached where there is no such attribute."""
+        kind = type(self).__name__
+        if "_named_by_this" not in self.__dict__ and not name.startswith("__"):
+            raise ModuleError(f"{kind}: was not set up: call super().__init__() first in {kind}.__init__")
+        near = difflib.get_close_matches(name, dir(self), n=3)
+        raise ModuleError(f"{kind}{f' (layer {self.path!r})' if self.__dict__.get('path') else ''}: has no attribute "
+                          f"{name!r}{': did you mean ' + ' or '.join(near) + '?' if near else ''}")
+
+    def _registry_for(self, name, value):
+        """The list of names to which `name` belongs once it holds `value`, or None for a plain attribute."""
+        if isinstance(value, Module):
+            if any(module is self for _name, module in value.named_modules()):
+                raise ArgumentError(f"{type(self).__name__}: attribute {name!r}: a module cannot hold itself")
+            return self._child_names
+        if isinstance(value, Tensor):
+            is_leaf = value.op is None
+            return self._parameter_names if is_leaf and (value.requires_grad or name in self._parameter_names) else None
+        if name in self._buffer_names and value is not None:
+            array_module(value)  # raises where this is neither NumPy's nor CuPy's
+            return self._buffer_names
+        if name in self._parameter_names and value is not None:
+            raise DTypeError(f"{type(self).__name__}: {name!r} is a parameter: got {type(value).__name__}, expected a "
+                             f"Tensor with requires_grad=True. To change its values, write into {name}.data")
+        if isinstance(value, (list, tuple)) and any(isinstance(x, Module) and not x._has_parent for x in value):
+            raise ArgumentError(f"{type(self).__name__}: attribute {name!r}: the parameters of modules in a "
+                                f"{type(value).__name__} would not be found: use nn.Sequential(*modules)")
+        return None
+
+    def _release(self, name, registry):
+        """Forget what was registered under `name`, except its place in `registry`."""
+        for names in (self._child_names, self._parameter_names, self._buffer_names):
+            if name in names and names is not registry:
+                names.remove(name)
+        if name in self._named_by_this:
+            self._named_by_this.remove(name)
+            old = getattr(self, name)
+            if isinstance(old, Module):  # it is a root now
+                object.__setattr__(old, "_has_parent", False)
+                old._set_path("")
+
+    def _set_path(self, path):
+        """Take a new dotted name, and pass it on to all that is named by this module."""
+        object.__setattr__(self, "path", path)
+        for name in self._parameter_names:
+            if name in self._named_by_this:
+                getattr(self, name).name = _dotted(path, name)
+        for name, child in self.named_children():
+            if name in self._named_by_this:
+                child._set_path(_dotted(path, name))
+
+    def _check_name(self, name):
+        if not name or "." in name:
+            raise ArgumentError(f"{type(self).__name__}: {name!r} cannot name a part of a module: dots join the names "
+                                "of the levels")
+        if hasattr(Module, name) or name in ("path", "training", "forward_hooks"):
+            raise ArgumentError(f"{type(self).__name__}: the attribute {name!r} has a meaning for every module: "
+                                "choose another name")
+
+    # ---- text
+
+    def extra_repr(self) -> str:
+        """The arguments shown in parentheses after the class name. Subclasses override it."""
+        return ""
+
+    def __repr__(self):
+        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        if not lines:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        return "\n  ".join([f"{type(self).__name__}({self.extra_repr()}", *lines]) + "\n)"
+
+
+def write_array(array, values):
+    """Copy host `values` into `array`, which keeps its dtype, its device and its identity."""
+    array[...] = to_device(values.astype(array.dtype, copy=False), device_of(array))
+
+
+def _dotted(prefix, name):
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _host_array(name, value):
+    """A value of a state dict, from whichever library, as a NumPy array of numbers."""
+    if isinstance(value, Tensor):
+        value = value.data
+    array = to_host(value) if type(value).__module__.startswith("cupy") else np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise StateError(f"load_state_dict: {name} holds {array.dtype} values, expected an array of real numbers")
+    return array
