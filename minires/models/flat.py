@@ -1,0 +1,35 @@
+"""`FlatNet`: convolutions in a row, with nothing else to explain what happens to a gradient."""
+from minires import nn
+from minires.errors import UnknownNameError
+from minires.models.block import convolution, normalization
+
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+
+
+class FlatNet(nn.Module):
+    """`depth` times a 3 x 3 convolution and its activation, at one width and image size. Made by `flat_net`.
+
+    Layers: `layer1`, `layer2`, …, each with `conv`, `bn` and `act`; then `avgpool` and `fc`.
+    """
+
+    def __init__(self, depth, width, in_channels, activation, batch_norm, num_classes=10):
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise UnknownNameError(f"flat_net: unknown activation {activation!r}: known are {', '.join(ACTIVATIONS)}")
+        self.layers = []  # names of the layers, in order
+        for i in range(1, depth + 1):
+            layer = nn.Sequential({"conv": convolution(in_channels if i == 1 else width, width, 3),
+                                   "bn": normalization(width, batch_norm),
+                                   "act": ACTIVATIONS[activation]()})
+            setattr(self, f"layer{i}", layer)
+            self.layers.append(f"layer{i}")
+        self.avgpool = nn.GlobalAvgPool2d()
+        self.fc = nn.Linear(width, num_classes)
+
+    def forward(self, x):
+        """(N, C, H, W) -> logits (N, num_classes)."""
+        y = x
+        for layer in self.layers:
+            y = getattr(self, layer)(y)
+        y = self.avgpool(y)
+        return self.fc(y)

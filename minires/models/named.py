@@ -1,0 +1,114 @@
+"""The published nets by name. Each takes the options of its family: `resnet20(seed=1)` is `cifar_net(20, seed=1)`."""
+import difflib
+
+from minires.errors import UnknownNameError
+from minires.models.families import cifar_net, imagenet_net
+
+
+def resnet20(**options):
+    """The residual net of 20 layers for CIFAR (He et al. 2015, table 6): 0.27 M parameters."""
+    return cifar_net(20, **options)
+
+
+def resnet32(**options):
+    """The residual net of 32 layers for CIFAR (He et al. 2015, table 6): 0.46 M parameters."""
+    return cifar_net(32, **options)
+
+
+def resnet44(**options):
+    """The residual net of 44 layers for CIFAR (He et al. 2015, table 6): 0.66 M parameters."""
+    return cifar_net(44, **options)
+
+
+def resnet56(**options):
+    """The residual net of 56 layers for CIFAR (He et al. 2015, table 6): 0.85 M parameters."""
+    return cifar_net(56, **options)
+
+
+def resnet110(**options):
+    """The residual net of 110 layers for CIFAR (He et al. 2015, table 6): 1.7 M parameters."""
+    return cifar_net(110, **options)
+
+
+def resnet1202(**options):
+    """The residual net of 1202 layers for CIFAR (He et al. 2015, table 6): 19.4 M parameters."""
+    return cifar_net(1202, **options)
+
+
+def plain20(**options):
+    """The plain twin of `resnet20`."""
+    return cifar_net(20, residual=False, **options)
+
+
+def plain32(**options):
+    """The plain twin of `resnet32`."""
+    return cifar_net(32, residual=False, **options)
+
+
+def plain44(**options):
+    """The plain twin of `resnet44`."""
+    return cifar_net(44, residual=False, **options)
+
+
+def plain56(**options):
+    """The plain twin of `resnet56`."""
+    return cifar_net(56, residual=False, **options)
+
+
+def plain110(**options):
+    """The plain twin of `resnet110`."""
+    return cifar_net(110, residual=False, **options)
+
+
+def resnet18(**options):
+    """The residual net of 18 layers for ImageNet (He et al. 2015, table 1)."""
+    return imagenet_net(18, **options)
+
+
+def resnet34(**options):
+    """The residual net of 34 layers for ImageNet (He et al. 2015, table 1)."""
+    return imagenet_net(34, **options)
+
+
+def resnet50(**options):
+    """The residual net of 50 layers for ImageNet (He et al. 2015, table 1)."""
+    return imagenet_net(50, **options)
+
+
+def resnet101(**options):
+    """The residual net of 101 layers for ImageNet (He et al. 2015, table 1)."""
+    return imagenet_net(101, **options)
+
+
+def resnet152(**options):
+    """The residual net of 152 layers for ImageNet (He et al. 2015, table 1)."""
+    return imagenet_net(152, **options)
+
+
+def plain18(**options):
+    """The plain twin of `resnet18`."""
+    return imagenet_net(18, residual=False, **options)
+
+
+def plain34(**options):
+    """The plain twin of `resnet34`."""
+    return imagenet_net(34, residual=False, **options)
+
+
+NAMED = {maker.__name__: maker for maker in (
+    resnet18, resnet20, resnet32, resnet34, resnet44, resnet50, resnet56, resnet101, resnet110, resnet152,
+    resnet1202, plain18, plain20, plain32, plain34, plain44, plain56, plain110,
+)}
+
+
+def make(name: str, **options):
+    """The net of this name, such as "resnet20", with the options of its family.
+
+    Raises:
+        UnknownNameError: there is no such net; the message lists those that there are.
+    """
+    if name not in NAMED:
+        near = difflib.get_close_matches(str(name), NAMED, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise UnknownNameError(f"unknown model {name!r}.{guess} Known are {', '.join(NAMED)}")
+    return NAMED[name](**options)

@@ -1,0 +1,183 @@
+"""Stochastic gradient descent with momentum, and the schedule of its learning rate."""
+import numpy as np
+
+from minires.backend import array_module, to_host
+from minires.errors import ArgumentError, DTypeError, ShapeError, StateError
+from minires.nn.module import write_array
+from minires.tensor import Tensor
+
+
+class SGD:
+    """Stochastic gradient descent, in PyTorch's form.
+
+        g = dL/dw + weight_decay · w
+        v = momentum · v + g                      (v = g in the first step)
+        w = w - lr · v                            (nesterov: w - lr · (g + momentum · v))
+
+    The learning rate is outside of v, unlike in Sutskever et al. 2013 (ICML, equations 1 and 2), so that a change of `lr`
+    acts at once. A parameter whose `grad` is None is left as it is.
+
+    Args:
+        params: the tensors to train: `model.parameters()`.
+        lr: the learning rate, not negative; `optimizer.lr` may be set at any time.
+        momentum: 0 or more, usually 0.9.
+        weight_decay: the factor of w in g: that of the penalty weight_decay/2 · ‖w‖².
+        nesterov: look ahead along v; needs momentum.
+
+    Attributes:
+        hooks: objects with `before_update(optimizer)` and `after_update(optimizer)`, called around each step.
+
+    Raises:
+        ArgumentError: a number is negative, `params` is empty or names a tensor twice, nesterov without momentum.
+        DTypeError: `params` holds something that is not a tensor with requires_grad=True.
+    """
+
+    def __init__(self, params, lr: float, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False):
+        self.params = _checked_params(params)
+        for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
+            _check_not_negative(name, value)
+        if nesterov and momentum == 0:
+            raise ArgumentError("SGD: nesterov=True looks ahead along the momentum, but momentum is 0: set it, say to 0.9")
+        self.lr = float(lr)  # Python floats: a float64 scalar of NumPy would promote float32 weights
+        self.momentum = float(momentum)
+        self.weight_decay = float(weight_decay)
+        self.nesterov = bool(nesterov)
+        self.velocities = [None] * len(self.params)  # for each parameter v, once it has made a step
+        self.hooks = []
+
+    def step(self):
+        """Move every parameter that has a gradient, in place."""
+        for hook in self.hooks:
+            hook.before_update(self)
+        for i, parameter in enumerate(self.params):
+            if parameter.grad is not None:
+                self._check_gradient(parameter)
+                self._update(i, parameter)
+        for hook in self.hooks:
+            hook.after_update(self)
+
+    def _update(self, i, parameter):
+        w, g = parameter.data, parameter.grad
+        if self.weight_decay != 0:
+            g = g + self.weight_decay * w
+        if self.momentum != 0:
+            if self.velocities[i] is None:
+                self.velocities[i] = array_module(g).array(g)    # an array of our own: g may be the parameter's grad
+            else:
+                self.velocities[i] *= self.momentum
+                self.velocities[i] += g
+            v = self.velocities[i]
+            g = g + self.momentum * v if self.nesterov else v
+        w -= self.lr * g
+
+    def zero_grad(self):
+        """Set every parameter's `grad` to None."""
+        for parameter in self.params:
+            parameter.grad = None
+
+    def state_dict(self) -> dict:
+        """A flat dict: the four settings, and `velocity.NAME`, a host copy, of each parameter that has moved."""
+        state = {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay, "nesterov": self.nesterov}
+        for key, velocity in zip(self._velocity_keys(), self.velocities, strict=True):
+            if velocity is not None:
+                state[key] = np.array(to_host(velocity), order="C")
+        return state
+
+    def load_state_dict(self, state_dict):
+        """Take the settings and velocities of a state dict; those of parameters that it lacks are cleared.
+
+        Raises:
+            StateError: a setting is missing, or a velocity is of no parameter here or of another shape; all are listed,
+                and nothing was changed.
+        """
+        keys = self._velocity_keys()
+        settings = ("lr", "momentum", "weight_decay", "nesterov")
+        shapes = dict(zip(keys, [parameter.shape for parameter in self.params], strict=True))
+        problems = [f"{name}: is missing" for name in settings if name not in state_dict]
+        for key, value in state_dict.items():
+            if key not in shapes and key not in settings:
+                problems.append(f"{key}: is unexpected")
+            elif key in shapes and np.shape(value) != shapes[key]:
+                problems.append(f"{key}: has shape {np.shape(value)}, expected {shapes[key]}")
+        if problems:
+            raise StateError("\n  ".join(["load_state_dict: this does not fit the SGD, of which nothing was changed:",
+                                          *problems]))
+        self.lr, self.momentum, self.weight_decay = [float(state_dict[name]) for name in settings[:3]]
+        self.nesterov = bool(state_dict["nesterov"])
+        for i, (key, parameter) in enumerate(zip(keys, self.params, strict=True)):
+            self.velocities[i] = None
+            if key in state_dict:
+                self.velocities[i] = array_module(parameter.data).empty_like(parameter.data)
+                write_array(self.velocities[i], np.asarray(state_dict[key]))
+
+    def _velocity_keys(self):
+        """A key for each parameter: by its name where that is known and unique, by its place otherwise."""
+        names = [parameter.name for parameter in self.params]
+        return [f"velocity.{name if name and names.count(name) == 1 else i}" for i, name in enumerate(names)]
+
+    def _check_gradient(self, parameter):
+        if parameter.grad.shape != parameter.shape:
+            raise ShapeError(f"SGD: {parameter!r} has a grad of shape {parameter.grad.shape}: grad must have the shape of "
+                             "data; was one of them set by hand?")
+
+
+class MultiStepLR:
+    """Multiplies the learning rate by `gamma` at each milestone: He et al. 2015 divide by 10 after 32k and 48k steps.
+
+    Args:
+        optimizer: the optimizer whose `lr` is changed.
+        milestones: after how many calls of `step`; one that is listed twice counts twice.
+        gamma: the factor.
+
+    Raises:
+        ArgumentError: a milestone is not a whole number of at least 1, or gamma is negative.
+    """
+
+    def __init__(self, optimizer, milestones, gamma: float = 0.1):
+        self.milestones = sorted(milestones)
+        for milestone in self.milestones:
+            if isinstance(milestone, bool) or not isinstance(milestone, (int, np.integer)) or milestone < 1:
+                raise ArgumentError(f"MultiStepLR: got the milestone {milestone!r}, expected whole numbers of at least 1")
+        _check_not_negative("gamma", gamma)
+        self.optimizer = optimizer
+        self.gamma = float(gamma)
+        self.steps = 0
+
+    def step(self):
+        """Count one step (or epoch, as the caller likes) and change the learning rate if it is a milestone."""
+        self.steps += 1
+        self.optimizer.lr *= self.gamma ** self.milestones.count(self.steps)
+
+    def state_dict(self) -> dict:
+        """How many steps were counted; the learning rate is the optimizer's to save."""
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state_dict):
+        """Go on counting from a saved state.
+
+        Raises:
+            StateError: it holds no number of steps.
+        """
+        if "steps" not in state_dict:
+            raise StateError(f"load_state_dict: MultiStepLR needs 'steps', got {', '.join(state_dict) or 'nothing'}")
+        self.steps = int(state_dict["steps"])
+
+
+def _checked_params(params):
+    """The parameters as a list, each of them a tensor that can be trained, and none of them twice."""
+    if isinstance(params, Tensor):
+        raise DTypeError("SGD: got one Tensor, expected a list of them: SGD([tensor], lr=…) or SGD(model.parameters(), lr=…)")
+    params = list(params)
+    if not params:
+        raise ArgumentError("SGD: got no parameters. An iterator such as model.parameters() is empty after its first use")
+    for parameter in params:
+        if not isinstance(parameter, Tensor) or parameter.op is not None or not parameter.requires_grad:
+            raise DTypeError(f"SGD: got {parameter!r}, expected leaf tensors with requires_grad=True")
+    if len({id(parameter) for parameter in params}) < len(params):
+        raise ArgumentError("SGD: a parameter is listed twice: it would be moved twice in each step")
+    return params
+
+
+def _check_not_negative(name, value):
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not value >= 0:
+        raise ArgumentError(f"{name}: got {value!r}, expected a number that is not negative")
