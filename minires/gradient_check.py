@@ -1,0 +1,236 @@
+"""`gradcheck`: compare a gradient with numerical derivatives, in float64, so that a wrong one cannot pass.
+
+A check that sums the output, or that looks at a few elements, lets wrong gradients through: Σ batch_norm(x) does not
+depend on x at all, so any multiple of zero "agrees". Here the output is weighted with random numbers v instead, and the
+gradient of L = Σ v · f(x) is compared with central differences, element by element.
+"""
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from minires.backend import array_module, device_of, to_device, to_host
+from minires.errors import ArgumentError, GradcheckError, ShapeError
+from minires.nn.module import Module
+from minires.tensor import Tensor
+
+STEP = 1e-5  # of the central differences: errors of f''' · STEP² / 6 and of rounding · f / STEP, both near 1e-10
+EVERY_ELEMENT = 400  # arguments of up to this size are checked at every element
+SAMPLED_ELEMENTS = 40  # of a larger one, so many elements ...
+DIRECTIONS = 8  # ... and so many random directions, each of which moves all elements
+KINK = 1e-3  # slopes to the left and right that differ by more than this share of the gradient's scale are a kink
+MOST_KINKS = 0.1  # a check that had to leave out more than this share of an argument says so instead of passing
+
+
+@dataclass
+class ArgumentCheck:
+    """What was found about the gradient of one argument."""
+
+    name: str
+    shape: tuple
+    checked: int = 0  # elements and directions that were compared
+    wrong: int = 0
+    kinks: int = 0  # places left out, as the function has a kink there
+    worst: "Comparison | None" = None
+
+
+@dataclass
+class Comparison:
+    """One derivative: along an element of an argument, or along a random direction."""
+
+    place: str  # "[0, 2]", or "along a random direction"
+    got: float  # from backward
+    expected: float  # numerically
+    error: float  # |got - expected| in units of what is tolerated: above 1 is wrong
+
+
+@dataclass
+class GradcheckReport:
+    """What `gradcheck` compared, and how well it agreed: `print(report)`."""
+
+    op: str
+    arguments: list = field(default_factory=list)
+
+    def __str__(self):
+        head = ("argument", "shape", "compared", "wrong", "kinks", "worst place", "got", "expected")
+        rows = [(a.name, str(a.shape), str(a.checked), str(a.wrong), str(a.kinks),
+                 *((a.worst.place, f"{a.worst.got:.9g}", f"{a.worst.expected:.9g}") if a.worst else ("-", "-", "-")))
+                for a in self.arguments]
+        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+        return "\n".join("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                         for row in [head, *rows])
+
+
+def gradcheck(function, inputs, rtol: float = 1e-5, atol: float = 1e-7, seed: int = 0) -> GradcheckReport:
+    """Check the gradient of a function of tensors against numerical derivatives.
+
+        L = Σ v · f(x),  v ~ N(0, 1):        dL/dx[i]  =  (L(x + h·e_i) - L(x - h·e_i)) / 2h  +  O(h²)
+
+    Every element of a small argument is checked; of one with more than 400 elements, 40 of them and 8 random directions.
+    Where the slopes to the left and to the right differ, the function has a kink (a ReLU at 0): the place is left out
+    and counted.
+
+    Args:
+        function: takes the inputs, returns one tensor. A `Module` in float64 is checked in its parameters as well.
+        inputs: a list; tensors and float arrays are checked (as float64 copies), anything else is passed on as it is.
+        rtol: the tolerated error, as a share of the derivative ...
+        atol: ... and as a share of the largest one in the argument's gradient.
+        seed: of v and of the random directions.
+
+    Returns:
+        A `GradcheckReport`; `print` it.
+
+    Raises:
+        GradcheckError: a gradient is wrong, is missing, or could not be compared, as the function has kinks nearly
+            everywhere, is not deterministic or writes to its inputs. The message names the op, the argument and the
+            worst element, and holds the table.
+        ArgumentError: there is nothing to check, or a module is not in float64.
+    """
+    generator = np.random.default_rng(seed)
+    arguments = [_as_argument(i, value) for i, value in enumerate(inputs)]
+    checked = [a for a in arguments if isinstance(a, Tensor)] + _module_parameters(function)
+    if not checked or all(a.size == 0 for a in checked):
+        raise ArgumentError("gradcheck: got no tensor or float array with elements, so there is nothing to check")
+    before = [to_host(a.data).copy() for a in checked]
+    y = _output(function, arguments)
+    v = to_device(generator.standard_normal(y.shape), device_of(y.data))
+    report = GradcheckReport("the function" if y.op is None else y.op.title)
+    gradients = _backward(y, v, checked, report.op)
+    loss = Loss(function, arguments, v)
+    _check_purity(loss, y, before, checked, report.op)
+    for a, gradient in zip(checked, gradients, strict=True):
+        report.arguments.append(_check_argument(a, gradient, loss, generator, rtol, atol))
+    _raise_if_wrong(report)
+    return report
+
+
+class Loss:
+    """L = Σ v · f(x), of which only differences are asked for."""
+
+    def __init__(self, function, arguments, v):
+        self.function = function
+        self.arguments = arguments
+        self.v = v
+
+    def output(self):
+        """f at the present values of the arguments, as an array."""
+        return _output(self.function, self.arguments).data
+
+    def slopes(self, data, direction, centre):
+        """(left, right): the one-sided derivatives of L along a direction; `data` is moved, and put back."""
+        kept = data.copy()
+        data += STEP * direction
+        right = float((self.v * (self.output() - centre)).sum()) / STEP
+        data[...] = kept - STEP * direction
+        left = float((self.v * (centre - self.output())).sum()) / STEP
+        data[...] = kept
+        return left, right
+
+
+def _check_argument(a, gradient, loss, generator, rtol, atol):
+    """Compare one gradient with numerical derivatives, along elements and, if it is large, along random directions."""
+    result = ArgumentCheck(a.name, a.shape)
+    gradient = to_host(gradient)
+    centre = loss.output()
+    derivatives = [(place, float((gradient * direction).sum()), loss.slopes(a.data, _like(direction, a), centre))
+                   for place, direction in _directions(a.shape, generator)]
+    largest = max([abs(left + right) / 2 for _, _, (left, right) in derivatives], default=0.0)
+    scale = max(largest, 1e-3)  # a gradient that is zero everywhere is compared with this
+    for place, got, (left, right) in derivatives:
+        if not abs(left - right) <= KINK * scale and np.isfinite([left, right]).all():
+            result.kinks += 1
+            continue
+        expected = (left + right) / 2
+        error = abs(got - expected) / (atol * scale + rtol * abs(expected))
+        comparison = Comparison(place, got, expected, error)
+        result.checked += 1
+        result.wrong += not error <= 1  # so that NaN is wrong
+        if result.worst is None or not error <= result.worst.error:
+            result.worst = comparison
+    return result
+
+
+def _directions(shape, generator):
+    """(place, direction) pairs: every element in turn, or some and then directions that move all elements at once."""
+    size = int(np.prod(shape))
+    chosen = range(size) if size <= EVERY_ELEMENT else generator.choice(size, SAMPLED_ELEMENTS, replace=False)
+    for i in chosen:
+        direction = np.zeros(size)
+        direction[i] = 1
+        place = ", ".join(str(int(n)) for n in np.unravel_index(i, shape))
+        yield f"[{place}]", direction.reshape(shape)
+    if size > EVERY_ELEMENT:
+        for _ in range(DIRECTIONS):
+            yield "along a random direction", generator.standard_normal(shape)
+
+
+def _as_argument(i, value):
+    """A tensor or float array as a float64 leaf with its memory order kept; anything else as it is."""
+    if isinstance(value, Tensor):
+        name, data = value.name or f"argument {i}", value.data
+    elif hasattr(value, "dtype") and value.dtype.kind == "f":
+        name, data = f"argument {i}", value
+    else:
+        return value
+    return Tensor(array_module(data).array(data, dtype=np.float64, order="K"), requires_grad=True, name=name)
+
+
+def _module_parameters(function):
+    """The parameters of a module, which must be in float64 for differences to mean anything."""
+    if not isinstance(function, Module):
+        return []
+    parameters = list(function.parameters())
+    if any(parameter.dtype != np.float64 for parameter in parameters):
+        raise ArgumentError(f"gradcheck: the {type(function).__name__} has float32 parameters, and differences of float32 "
+                            "say little: check module.astype(np.float64)")
+    return parameters
+
+
+def _output(function, arguments):
+    y = function(*arguments)
+    if not isinstance(y, Tensor):
+        raise ArgumentError(f"gradcheck: the function returned a {type(y).__name__}, expected one Tensor")
+    if y.size == 0:
+        raise ShapeError(f"gradcheck: the function returned a tensor of shape {y.shape}, which has nothing to differentiate")
+    return y
+
+
+def _backward(y, v, checked, op):
+    """dL/d(argument) of each, from the backward pass."""
+    kept = [a.grad for a in checked]  # a module's parameters may hold gradients of the caller's
+    for a in checked:
+        a.grad = None
+    y.backward(v)
+    gradients = [a.grad for a in checked]
+    for a, gradient in zip(checked, kept, strict=True):
+        a.grad = gradient
+    missing = [a.name for a, gradient in zip(checked, gradients, strict=True) if gradient is None]
+    if missing:
+        raise GradcheckError(f"gradcheck: no gradient of {op} reached {', '.join(missing)}: the function does not use it, or "
+                             "computes with its .data, which the tape does not see")
+    return gradients
+
+
+def _check_purity(loss, y, before, checked, op):
+    """Raise where the inputs were written to, or a second run gives another output."""
+    for a, values in zip(checked, before, strict=True):
+        if not np.array_equal(to_host(a.data), values, equal_nan=True):
+            raise GradcheckError(f"gradcheck: {op} wrote to {a.name}: no forward or backward may change its inputs")
+    if not np.array_equal(to_host(loss.output()), to_host(y.data), equal_nan=True):
+        raise GradcheckError(f"gradcheck: {op} gave another output when it ran again: a random function must use the same "
+                             "seed each time")
+
+
+def _raise_if_wrong(report):
+    for a in report.arguments:
+        if a.wrong:
+            raise GradcheckError(f"gradcheck: dL/d({a.name}) of {report.op} is wrong at {a.worst.place}: got "
+                                 f"{a.worst.got:.9g}, expected {a.worst.expected:.9g}\n{report}")
+    for a in report.arguments:
+        if a.kinks > MOST_KINKS * (a.checked + a.kinks):
+            raise GradcheckError(f"gradcheck: {report.op} has a kink at {a.kinks} of {a.checked + a.kinks} places of {a.name}, "
+                                 f"so that its gradient could not be compared: use inputs away from them\n{report}")
+
+
+def _like(direction, a):
+    """The direction on the argument's device."""
+    return to_device(direction, device_of(a.data))
