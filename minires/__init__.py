@@ -1,0 +1,72 @@
+"""minires: an autograd engine in which a gradient can be seen. `import minires as mr`.
+
+Importing it imports NumPy and nothing slow: matplotlib comes with the first use of `mr.plot`, CuPy with the first
+`.to("cuda")`.
+"""
+import importlib
+
+from minires.tensor import Tensor  # first, as its file holds the package's one import cycle
+
+from minires import data, models, nn, ops, optim  # isort: skip
+from minires.autograd import BackwardHook, BackwardStep, Op, backward_steps, no_grad, reference_ops
+from minires.errors import (
+    ArgumentError,
+    BackwardError,
+    DataError,
+    DeviceError,
+    DTypeError,
+    FileError,
+    GradcheckError,
+    LabelError,
+    MiniresError,
+    ModuleError,
+    ShapeError,
+    StateError,
+    UnknownNameError,
+)
+from minires.gradient_check import gradcheck
+from minires.probe import GradientRecord, record_gradients, stack_records
+from minires.summary import summary
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError",
+    "BackwardError",
+    "BackwardHook",
+    "BackwardStep",
+    "DTypeError",
+    "DataError",
+    "DeviceError",
+    "FileError",
+    "GradcheckError",
+    "GradientRecord",
+    "LabelError",
+    "MiniresError",
+    "ModuleError",
+    "Op",
+    "ShapeError",
+    "StateError",
+    "Tensor",
+    "UnknownNameError",
+    "backward_steps",
+    "data",
+    "gradcheck",
+    "models",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+    "plot",
+    "record_gradients",
+    "reference_ops",
+    "stack_records",
+    "summary",
+]
+
+
+def __getattr__(name):
+    """Import `mr.plot`, and matplotlib with it, when it is first used (PEP 562)."""
+    if name == "plot":
+        return importlib.import_module("minires.plot")
+    raise AttributeError(f"module 'minires' has no attribute {name!r}")
