@@ -205,8 +205,8 @@ def _backward(y, v, checked, op):
         a.grad = gradient
     missing = [a.name for a, gradient in zip(checked, gradients, strict=True) if gradient is None]
     if missing:
-        raise GradcheckError(f"gradcheck: no gradient of {op} reached {', '.join(missing)}: the function does not use it, or "
-                             "computes with its .data, which the tape does not see")
+        raise GradcheckError(f"gradcheck: no gradient of {op} reached {', '.join(missing)}: the function does not use it, "
+                             "or computes with its .data, which the tape does not see")
     return gradients
 
 
@@ -227,8 +227,8 @@ def _raise_if_wrong(report):
                                  f"{a.worst.got:.9g}, expected {a.worst.expected:.9g}\n{report}")
     for a in report.arguments:
         if a.kinks > MOST_KINKS * (a.checked + a.kinks):
-            raise GradcheckError(f"gradcheck: {report.op} has a kink at {a.kinks} of {a.checked + a.kinks} places of {a.name}, "
-                                 f"so that its gradient could not be compared: use inputs away from them\n{report}")
+            raise GradcheckError(f"gradcheck: {report.op} has a kink at {a.kinks} of {a.checked + a.kinks} places of "
+                                 f"{a.name}, so that its gradient could not be compared: use inputs away from them\n{report}")
 
 
 def _like(direction, a):

@@ -166,7 +166,7 @@ class MultiStepLR:
 def _checked_params(params):
     """The parameters as a list, each of them a tensor that can be trained, and none of them twice."""
     if isinstance(params, Tensor):
-        raise DTypeError("SGD: got one Tensor, expected a list of them: SGD([tensor], lr=…) or SGD(model.parameters(), lr=…)")
+        raise DTypeError("SGD: got one Tensor, expected a list of them: SGD([tensor], …) or SGD(model.parameters(), …)")
     params = list(params)
     if not params:
         raise ArgumentError("SGD: got no parameters. An iterator such as model.parameters() is empty after its first use")

@@ -137,7 +137,10 @@ class Negate(Op):
 
 
 class MatMul(Op):
-    """y = a b for matrices: da = dy bᵀ, db = aᵀ dy. Stacks broadcast; a vector is a row on the left, a column on the right."""
+    """y = a b for matrices: da = dy bᵀ, db = aᵀ dy. Stacks broadcast.
+
+    A vector is a row on the left, a column on the right.
+    """
 
     def forward(self, a, b):
         self.saved = a, b

@@ -158,6 +158,6 @@ class GlobalAvgPool2d(Op):
 
     def backward(self, dy):
         N, C, H, W = self.saved
-        dx = zeros_channels_last((N, C, H, W), dy)                                    # fresh, channels last: the next op's order
+        dx = zeros_channels_last((N, C, H, W), dy)                           # fresh, in the memory order of the next op
         dx += (dy / (H * W))[:, :, None, None]                               # (N, C, 1, 1) -> (N, C, H, W)
         return dx
