@@ -228,7 +228,7 @@ def _raise_if_wrong(report):
     for a in report.arguments:
         if a.kinks > MOST_KINKS * (a.checked + a.kinks):
             raise GradcheckError(f"gradcheck: {report.op} has a kink at {a.kinks} of {a.checked + a.kinks} places of "
-                                 f"{a.name}, so that its gradient could not be compared: use inputs away from them\n{report}")
+                                 f"{a.name}, so that its gradient could not be compared: move the inputs\n{report}")
 
 
 def _like(direction, a):
