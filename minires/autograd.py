@@ -1,6 +1,7 @@
 """The backward pass, as a generator of steps.
 
-Calling an `Op` on tensors leaves it in its output (`tensor.op`); following `op.inputs` from a loss gives the graph.
+Calling an `Op` on tensors leaves it in its output (`tensor.op`); following `op.inputs` from a loss, from op to op and at
+last to leaves such as weights, gives the graph.
 The backward pass walks that graph once, in reverse topological order, and calls each op's `backward`: nothing else
 stands between the loop and the arithmetic, so *step into* in a debugger lands on it.
 """
@@ -19,31 +20,30 @@ class BackwardStep:
 
     Attributes:
         op: the `Op`; `type(op).__name__` is its label.
-        output: the tensor that the op made.
-        name: the output's name, or the layer that made it, or the op's label.
+        name: the name of the tensor that it made, or the layer that called it, or the op's label.
         grad_output: dL/d(output), an array of the output's shape.
         grad_inputs: dL/d(input) for each input, None where not wanted. A hook sees the step before this is filled.
     """
 
-    __slots__ = ("grad_inputs", "grad_output", "op", "output")
+    __slots__ = ("grad_inputs", "grad_output", "op")
 
-    def __init__(self, op, output, grad_output):
+    def __init__(self, op, grad_output):
         self.op = op
-        self.output = output
         self.grad_output = grad_output
         self.grad_inputs = None
 
     @property
     def name(self) -> str:
         """The dotted name under which plots, tables and breakpoints know this step."""
-        return self.output.name or self.op.layer or type(self.op).__name__
+        output = self.op.output
+        return (output is not None and output.name) or self.op.layer or type(self.op).__name__
 
     def __repr__(self):
         return f"<BackwardStep {self.name}: {type(self.op).__name__}, grad_output {self.grad_output.shape}>"
 
 
 class GradientTable:
-    """dL/d(tensor) of each tensor that still waits for contributions: the one place where gradients are added.
+    """dL/d(output) of each op, and dL/d(leaf), that still waits for contributions: the one place where gradients are added.
 
     The first contribution is *borrowed*: an op may have handed the same array to two inputs, so it is never written
     to. The second allocates the sum, which is ours; later ones are added to it in place. A fork such as
@@ -51,12 +51,12 @@ class GradientTable:
     """
 
     def __init__(self):
-        self._gradients = {}  # id(tensor) -> array
-        self._ours = set()  # ids of the tensors whose array we allocated
+        self._gradients = {}  # id(op or leaf) -> array
+        self._ours = set()  # ids of those whose array we allocated
 
-    def add(self, tensor, gradient):
-        """Add one contribution to dL/d(tensor)."""
-        key = id(tensor)
+    def add(self, node, gradient):
+        """Add one contribution to the gradient of an op's output, or of a leaf."""
+        key = id(node)
         if key not in self._gradients:
             self._gradients[key] = gradient
         elif key not in self._ours:
@@ -66,31 +66,29 @@ class GradientTable:
         else:
             self._gradients[key] += gradient
 
-    def pop(self, tensor):
-        """The complete gradient of `tensor`, which leaves the table; None where no contribution came."""
-        self._ours.discard(id(tensor))
-        return self._gradients.pop(id(tensor), None)
+    def pop(self, node):
+        """The complete gradient, which leaves the table; None where no contribution came."""
+        self._ours.discard(id(node))
+        return self._gradients.pop(id(node), None)
 
 
-def topological_order(root: Tensor) -> list:
-    """Every tensor that `root` was computed from and that wants a gradient, each after those it was made of.
+def topological_order(root: Op) -> list:
+    """Every op and leaf that lies on a way from a leaf that wants a gradient to `root`, each after its inputs.
 
     Iterative, so depth is not limited by Python's recursion; each op is visited once, so time is linear.
     """
     order, seen, stack = [], set(), [(root, False)]
     while stack:
-        tensor, inputs_are_done = stack.pop()
+        node, inputs_are_done = stack.pop()
         if inputs_are_done:
-            order.append(tensor)
-        elif id(tensor) not in seen:
-            seen.add(id(tensor))
-            stack.append((tensor, True))
-            if tensor.op is not None:
-                _check_not_released(tensor.op)
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            if isinstance(node, Op):
+                _check_not_released(node)
                 # reversed, so that the first input is visited first and leaves such as weights come last
-                for x, wanted in zip(reversed(tensor.op.inputs), reversed(tensor.op.needs_grad), strict=True):
-                    if wanted:
-                        stack.append((x, False))
+                stack.extend([(x, False) for x in reversed(node.inputs) if x is not None])
     return order
 
 
@@ -109,32 +107,32 @@ def backward_steps(root: Tensor, gradient=None, retain_graph: bool = False):
             shapes differ, or the graph was freed by an earlier pass.
     """
     seed = _seed_gradient(root, gradient)
-    order = topological_order(root)
-    return _run_backward(order, seed, retain_graph)
+    order = topological_order(root.op)
+    return _run_backward(root, order, seed, retain_graph)
 
 
-def _run_backward(order, seed, retain_graph):
+def _run_backward(root, order, seed, retain_graph):
     for hook in state.hooks:
-        hook.start_of_pass(order[-1])
+        hook.start_of_pass(root)
     table = GradientTable()
     table.add(order[-1], seed)
     while order:
-        tensor = order.pop()  # reverse topological order: every contribution to its gradient has arrived
-        grad_output = table.pop(tensor)
-        if tensor.op is None:
-            _deliver_to_leaf(tensor, grad_output)
+        op = order.pop()  # reverse topological order: every contribution to its gradient has arrived
+        grad_output = table.pop(op)
+        if isinstance(op, Tensor):
+            _deliver_to_leaf(op, grad_output)
             continue
-        op = tensor.op
-        if tensor.retains_grad:
-            _add_to_grad(tensor, grad_output)
-        step = BackwardStep(op, tensor, grad_output)
+        output = op.output
+        if output is not None and output.retains_grad:
+            _add_to_grad(output, grad_output)
+        step = BackwardStep(op, grad_output)
         for hook in state.hooks:
             hook.before_step(step)
         backward = op.plain_backward if state.reference and op.plain_backward else op.backward
         try:
             grad_inputs = backward(grad_output)
         except Exception as error:
-            error.add_note(op.note("backward", [None if x is None else x.data for x in op.inputs]))
+            error.add_note(op.note("backward"))
             raise
         step.grad_inputs = grad_inputs if isinstance(grad_inputs, tuple) else (grad_inputs,)
         _contribute(table, step)
@@ -151,14 +149,15 @@ def _contribute(table, step):
     if len(step.grad_inputs) != len(op.inputs):
         raise BackwardError(f"{op.title}: backward returned {len(step.grad_inputs)} gradients "
                             f"for {len(op.inputs)} inputs")
-    for i, (x, wanted, gradient) in enumerate(zip(op.inputs, op.needs_grad, step.grad_inputs, strict=True)):
-        if not wanted:
+    for i, (x, gradient) in enumerate(zip(op.inputs, step.grad_inputs, strict=True)):
+        if x is None:
             continue
-        if gradient is None or gradient.shape != x.data.shape:
+        shape, dtype = op.input_shapes[i], op.input_dtypes[i]
+        if gradient is None or gradient.shape != shape:
             got = "None" if gradient is None else f"shape {gradient.shape}"
-            raise BackwardError(f"{op.title}: backward returned {got} for input {i}, which has shape {x.data.shape}")
-        if gradient.dtype != x.data.dtype:  # float32 input beside a float64 one
-            gradient = gradient.astype(x.data.dtype)
+            raise BackwardError(f"{op.title}: backward returned {got} for input {i}, which has shape {shape}")
+        if gradient.dtype != dtype:  # float32 input beside a float64 one
+            gradient = gradient.astype(dtype)
         table.add(x, gradient)
 
 

@@ -3,6 +3,7 @@
 The data decides: each op asks `array_module(x)` for the module whose functions work on `x`, so one code path serves
 both, and nothing is switched globally. CuPy is imported the first time that a CUDA device is asked for.
 """
+import functools
 import sys
 
 import numpy as np
@@ -37,6 +38,19 @@ def strided_view(x, shape, strides):
 def panel_bytes(xp) -> int:
     """How large a scratch matrix should be: on a CPU it must stay in L2; a GPU wants few and large launches."""
     return 512 * 1024 if xp is np else 256 * 1024 * 1024
+
+
+@functools.cache
+def rows_of_one_product(xp, rows: int, size: int) -> int:
+    """Into products of how many rows a matrix product (rows, K) @ (K, O) with K·O = size should be cut.
+
+    OpenBLAS multiplies small matrices, of M·K·O up to a million, without first copying them, half as fast again. A GPU
+    wants the whole product at once. The result divides `rows`.
+    """
+    if xp is not np:
+        return rows
+    most = max(16, 1_000_000 // size)
+    return next(count for count in range(min(most, rows), 0, -1) if rows % count == 0)
 
 
 def parse_device(device: str) -> int | None:

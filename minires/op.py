@@ -1,4 +1,6 @@
 """`Op`: one operation, with its forward and its backward on raw arrays, and its place on the graph."""
+import weakref
+
 import numpy as np
 
 from minires.backend import device_of
@@ -9,6 +11,9 @@ from minires.tensor import Tensor
 
 class Op:
     """One operation on arrays. Subclasses define `forward(*arrays)` and `backward(dy)`.
+
+    Ops are also the nodes of the graph: `inputs` leads from each to those that made its inputs. So the graph holds what the
+    ops saved for their backward, and not the tensors between them.
 
     `backward(dy)` gets dL/d(output) and returns dL/d(input) for each input, in order (a bare array where there is one
     input; None for an input whose `needs_grad` is False). `forward` leaves what `backward` will need in `self.saved`.
@@ -21,12 +26,15 @@ class Op:
     plain_forward = None
     plain_backward = None
 
-    inputs: tuple = ()  # the tensors that it was called on (None for an absent bias)
+    inputs: tuple = ()  # where each gradient goes on to: the op that made this input, or the leaf; None if not wanted
     needs_grad: tuple = ()  # for each input: is its gradient wanted?
+    input_shapes: tuple = ()  # of the arrays that it was called on; None for an absent bias
+    input_dtypes: tuple = ()
     saved = None  # the arrays that forward leaves for backward
     layer: str | None = None  # dotted name of the module that called it
     where: tuple | None = None  # (file, line) of the user's code that called it
     released = False  # True once a backward pass has freed its arrays
+    _output = None  # a weak reference to the tensor that it made
 
     @property
     def title(self) -> str:
@@ -41,21 +49,30 @@ class Op:
                 raise DTypeError(f"{self.title}: expected tensors, got {type(x).__name__}: wrap arrays in mr.Tensor(…)")
         self.needs_grad = tuple([state.grad_enabled and x is not None and x.requires_grad for x in inputs])
         arrays = [None if x is None else x.data for x in inputs]
+        self.input_shapes = tuple([None if array is None else array.shape for array in arrays])
         self._check_devices(arrays)
         forward = self.plain_forward if state.reference and self.plain_forward else self.forward
         try:
             y = forward(*arrays)
         except Exception as error:
             self.where = user_frame()
-            error.add_note(self.note("forward", arrays))
+            error.add_note(self.note("forward"))
             raise
         wants_grad = True in self.needs_grad
         output = Tensor._from_op(y, wants_grad)
         if wants_grad:
-            self.inputs = inputs
+            self.inputs = tuple([None if not wanted else x if x.op is None else x.op
+                                 for x, wanted in zip(inputs, self.needs_grad, strict=True)])
+            self.input_dtypes = tuple([None if array is None else array.dtype for array in arrays])
             self.where = user_frame()
+            self._output = weakref.ref(output)
             output.op = self
         return output
+
+    @property
+    def output(self):
+        """The tensor that this op made, or None where nobody holds it any more: the graph does not."""
+        return self._output() if self._output is not None else None
 
     def release(self):
         """Free what backward needed. The label, the layer and the forward line stay, for tables and errors."""
@@ -72,8 +89,8 @@ class Op:
             places = ", ".join(f"argument {i} on {device_of(a)}" for i, a in enumerate(arrays) if a is not None)
             raise DeviceError(f"{self.title}: got {places}: move them to one device with .to(…)")
 
-    def note(self, direction, arrays):
+    def note(self, direction):
         """The line under an error: which op, in which layer, on which shapes, called from where."""
-        shapes = ", ".join("None" if array is None else str(array.shape) for array in arrays)
+        shapes = ", ".join(str(shape) for shape in self.input_shapes)
         file, line = self.where
         return f"minires: in the {direction} of {self.title} on shapes {shapes}, called at {file}:{line}"

@@ -189,7 +189,7 @@ class GradientRecorder(BackwardHook):
         self._names = {id(module): name for name, module in model.named_modules() if name}
         self._modules = [module for name, module in model.named_modules() if name]
         self._seen = set()  # names of the modules that have a column
-        self._outputs = weakref.WeakKeyDictionary()  # output tensor -> names of the modules that returned it
+        self._outputs = weakref.WeakKeyDictionary()  # op -> names of the modules that returned its output
         self._weights = {}  # id(weight) -> (module name, weight)
         self._norms = {}  # of the pass that runs: (quantity, name) -> list of 0-d arrays on the weights' device
         self._before_update = {}  # module name -> copy of its weight
@@ -210,13 +210,13 @@ class GradientRecorder(BackwardHook):
             self.optimizer.hooks.remove(self)
 
     def _after_forward(self, module, inputs, output):
-        if not (isinstance(output, Tensor) and output.requires_grad):
+        if not (isinstance(output, Tensor) and output.op is not None):
             return  # under no_grad, or not a tensor: no gradient will come
         name = self._names[id(module)]
         if name not in self._seen:
             self._seen.add(name)
             self.record._add_column(name, module)
-        self._outputs.setdefault(output, []).append(name)
+        self._outputs.setdefault(output.op, []).append(name)
         weight = getattr(module, "weight", None)
         if isinstance(weight, Tensor):
             self._weights[id(weight)] = name, weight
@@ -227,7 +227,7 @@ class GradientRecorder(BackwardHook):
 
     def before_step(self, step):
         """The gradient of a module's output is complete."""
-        names = self._outputs.get(step.output)
+        names = self._outputs.get(step.op)
         if names is None:
             return
         norm = euclidean_norm(step.grad_output)

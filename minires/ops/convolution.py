@@ -2,7 +2,7 @@
 import math
 from typing import NamedTuple
 
-from minires.backend import array_module, panel_bytes, strided_view
+from minires.backend import array_module, panel_bytes, rows_of_one_product, strided_view
 from minires.errors import ArgumentError, ShapeError
 from minires.op import Op
 from minires.ops.layout import channels_last, pair
@@ -137,9 +137,8 @@ class Conv2d(Op):
     def forward(self, x, weight, bias):
         g = self.geometry(x, weight, bias)
         self.saved = x, weight
-        images = channels_last(x)                                                # (N, H, W, C)
         if self.groups == 1:
-            y = correlate(images, kernel_matrix(weight), g)                      # (N, OH, OW, O)
+            y = correlate(channels_last(x), kernel_matrix(weight), g)            # (N, OH, OW, O)
         else:
             y = array_module(x).concatenate(
                 [correlate(channels_last(x[:, ins]), kernel_matrix(weight[outs]), g)
@@ -166,8 +165,8 @@ class Conv2d(Op):
         """(dx, dweight) of one group's channels; None for what is not wanted."""
         images, dy = channels_last(x), channels_last(dy)                         # (N, H, W, C), (N, OH, OW, O)
         wants_dx, wants_dweight, _ = self.needs_grad
-        if wants_dx and (g.SH, g.SW) == (1, 1) and min(self.full_padding(g)) >= 0:
-            dx, dweight = self.backward_from_columns_of_dy(images, weight, dy, g)
+        if wants_dx and (g.SH, g.SW) == (1, 1) and min(full_padding(g)) >= 0:
+            dx, dweight = backward_from_columns_of_dy(images, weight, dy, g, wants_dweight)
         else:
             dweight = weight_gradient(images, dy, g) if wants_dweight else None  # (KH, KW, C, O)
             dx = input_gradient(images.shape, kernel_matrix(weight), dy, g) if wants_dx else None
@@ -176,31 +175,6 @@ class Conv2d(Op):
         if wants_dx:
             dx = dx.transpose(0, 3, 1, 2)                                        # (N, H, W, C) -> (N, C, H, W)
         return dx, dweight
-
-    def full_padding(self, g):
-        """The padding of dy with which a correlation, with the kernel turned by 180°, gives dx."""
-        return (g.DH * (g.KH - 1) - g.top, g.DH * (g.KH - 1) - g.bottom,
-                g.DW * (g.KW - 1) - g.left, g.DW * (g.KW - 1) - g.right)
-
-    def backward_from_columns_of_dy(self, images, weight, dy, g):
-        """dx (N, H, W, C) and dweight (KH, KW, C, O) for stride 1, both from one set of columns: those of dy.
-
-        Input pixel (h, w) met kernel place (kh, kw) where the output was (h - kh·DH, w - kw·DW). So with dy padded, dx
-        is a correlation with the kernel turned, and dweight is the product of the same columns with the image.
-        """
-        xp = array_module(dy)
-        N, H, W, C = images.shape
-        O = dy.shape[3]
-        of_dy = g._replace(**dict(zip(("top", "bottom", "left", "right"), self.full_padding(g), strict=True)), OH=H, OW=W)
-        turned = weight[:, :, ::-1, ::-1].transpose(2, 3, 0, 1).reshape(-1, C)   # (O, C, KH, KW) -> (KH·KW·O, C)
-        dx = xp.empty((N, H, W, C), dtype=dy.dtype)
-        dturned = xp.zeros((g.KH * g.KW * O, C), dtype=dy.dtype)
-        for block, rows, columns in column_panels(dy, of_dy):
-            xp.matmul(columns, turned, out=dx[block, rows].reshape(-1, C))       # (R, KH·KW·O) @ (KH·KW·O, C)
-            if self.needs_grad[1]:
-                dturned += columns.T @ images[block, rows].reshape(-1, C)        # (KH·KW·O, R) @ (R, C)
-        dweight = dturned.reshape(g.KH, g.KW, O, C)[::-1, ::-1]                  # turned back
-        return dx, dweight.transpose(0, 1, 3, 2)                                 # (KH, KW, O, C) -> (KH, KW, C, O)
 
     # ---- sizes
 
@@ -217,52 +191,19 @@ class Conv2d(Op):
         return Geometry(KH, KW, SH, SW, DH, DW, PH, PH, PW, PW, OH, OW)
 
 
-def column_panels(images, g):
-    """The windows of the images as rows of a matrix, a panel at a time.
-
-    A whole batch of columns (KH·KW times the images) would leave the cache, and thin matrix products would wait for
-    memory; a panel of a few images, or of a few rows of a large one, stays in L2.
-
-    Args:
-        images: (N, H, W, C), contiguous.
-
-    Yields:
-        (block, rows, columns): which images and which output rows, as slices, and their columns
-        (count, KH·KW·C), valid until the next is asked for.
-    """
-    xp = array_module(images)
-    N, H, W, C = images.shape
-    K = g.KH * g.KW * C
-    per_image = max(1, g.OH * g.OW * K * images.dtype.itemsize)
-    at_once = min(N, max(1, panel_bytes(xp) // per_image))
-    rows_at_once = g.OH if at_once > 1 else max(1, min(g.OH, g.OH * panel_bytes(xp) // per_image))
-    if g.is_pointwise:
-        for start in range(0, N, max(at_once, 1)):
-            block = slice(start, start + at_once)
-            yield block, slice(None), images[block].reshape(-1, C)
-        return
-    padded = xp.zeros((at_once, g.top + H + g.bottom, g.left + W + g.right, C), dtype=images.dtype)
-    bytes_n, bytes_h, bytes_w, bytes_c = padded.strides
-    windows = strided_view(padded, (at_once, g.OH, g.OW, g.KH, g.KW, C),
-                           (bytes_n, g.SH * bytes_h, g.SW * bytes_w, g.DH * bytes_h, g.DW * bytes_w, bytes_c))
-    panel = xp.empty((at_once, rows_at_once, g.OW, g.KH, g.KW, C), dtype=images.dtype)
-    for start in range(0, N, max(at_once, 1)):
-        count = min(at_once, N - start)
-        padded[:count, g.top:g.top + H, g.left:g.left + W] = images[start:start + count]
-        for row in range(0, g.OH, rows_at_once):
-            rows = min(rows_at_once, g.OH - row)
-            columns = panel[:count, :rows]
-            columns[...] = windows[:count, row:row + rows]
-            yield slice(start, start + count), slice(row, row + rows), columns.reshape(-1, K)
-
-
 def correlate(images, kernels, g):
     """The correlation of images (N, H, W, C) with kernels (KH·KW·C, O): (N, OH, OW, O)."""
     xp = array_module(images)
-    O = kernels.shape[1]
-    y = xp.empty((len(images), g.OH, g.OW, O), dtype=xp.result_type(images, kernels))
-    for block, rows, columns in column_panels(images, g):
-        xp.matmul(columns, kernels, out=y[block, rows].reshape(-1, O))           # (R, KH·KW·C) @ (KH·KW·C, O)
+    N, O = len(images), kernels.shape[1]
+    parts = number_of_parts(g, images.shape[3], O)
+    kernels = kernels.reshape(parts, -1, O)                                      # (KH·KW·C, O) -> (parts, K, O)
+    y = xp.empty((N, g.OH, g.OW, O), dtype=xp.result_type(images, kernels))
+    product = None
+    for block, columns in column_panels(images, g, parts):
+        multiply(columns[0], kernels[0], out=y[block])                           # (n, rows, OW, K) @ (K, O)
+        for part in range(1, parts):
+            product = multiply(columns[part], kernels[part], product)
+            y[block] += product
     return y
 
 
@@ -270,10 +211,118 @@ def weight_gradient(images, dy, g):
     """dweight from the columns of the images: (N, H, W, C) and (N, OH, OW, O) -> (KH, KW, C, O)."""
     xp = array_module(dy)
     C, O = images.shape[3], dy.shape[3]
-    dkernels = xp.zeros((g.KH * g.KW * C, O), dtype=dy.dtype)
-    for block, rows, columns in column_panels(images, g):
-        dkernels += columns.T @ dy[block, rows].reshape(-1, O)                   # (KH·KW·C, R) @ (R, O)
+    parts = number_of_parts(g, C, O)
+    dkernels = xp.zeros((parts, g.KH * g.KW * C // parts, O), dtype=dy.dtype)    # (parts, K, O)
+    for block, columns in column_panels(images, g, parts):
+        for part in range(parts):
+            dkernels[part] += multiply_transposed(columns[part], dy[block])      # (K, n·rows·OW) @ (n·rows·OW, O)
     return dkernels.reshape(g.KH, g.KW, C, O)
+
+
+def backward_from_columns_of_dy(images, weight, dy, g, wants_dweight):
+    """dx (N, H, W, C) and dweight (KH, KW, C, O) for stride 1, both from one set of columns: those of dy.
+
+    Input pixel (h, w) met kernel place (kh, kw) where the output was (h - kh·DH, w - kw·DW). So with dy padded, dx is a
+    correlation with the kernel turned by 180°, and dweight is the product of the same columns with the image.
+    """
+    xp = array_module(dy)
+    (N, H, W, C), O = images.shape, dy.shape[3]
+    of_dy = g._replace(**dict(zip(("top", "bottom", "left", "right"), full_padding(g), strict=True)), OH=H, OW=W)
+    parts = number_of_parts(of_dy, O, C)
+    turned = weight[:, :, ::-1, ::-1].transpose(2, 3, 0, 1).reshape(parts, -1, C)    # (O, C, KH, KW) -> (parts, K, C)
+    dx = xp.empty((N, H, W, C), dtype=dy.dtype)
+    dturned = xp.zeros(turned.shape, dtype=dy.dtype)
+    product = None
+    for block, columns in column_panels(dy, of_dy, parts):
+        multiply(columns[0], turned[0], out=dx[block])                           # (n, rows, W, K) @ (K, C)
+        for part in range(1, parts):
+            product = multiply(columns[part], turned[part], product)
+            dx[block] += product
+        for part in range(parts if wants_dweight else 0):
+            dturned[part] += multiply_transposed(columns[part], images[block])   # (K, n·rows·W) @ (n·rows·W, C)
+    dweight = dturned.reshape(g.KH, g.KW, O, C)[::-1, ::-1]                      # turned back
+    return dx, dweight.transpose(0, 1, 3, 2)                                     # (KH, KW, O, C) -> (KH, KW, C, O)
+
+
+def full_padding(g):
+    """(top, bottom, left, right) of dy, with which a correlation with the kernel turned by 180° gives dx."""
+    return (g.DH * (g.KH - 1) - g.top, g.DH * (g.KH - 1) - g.bottom,
+            g.DW * (g.KW - 1) - g.left, g.DW * (g.KW - 1) - g.right)
+
+
+def number_of_parts(g, C, O):
+    """KH to multiply each kernel row by itself, 1 to multiply all kernel rows at once.
+
+    With one part, a window's KH·KW·C numbers stand in a row of the panel, and each pixel is copied KH·KW times. With KH
+    parts a row holds the KW·C numbers under one kernel row; each pixel is copied KW times, as the same panel serves all
+    kernel rows, moved down by one; but KH products of O numbers must be added. That pays where O is the smaller.
+    """
+    return g.KH if g.KH > 1 and g.SH == 1 and g.KW * C >= O else 1
+
+
+def column_panels(images, g, parts):
+    """The windows of the images as rows of matrices, a panel at a time.
+
+    A whole batch of columns (KH·KW times the images) would leave the cache, and thin matrix products would wait for
+    memory; a panel of a few images, or of a few rows of a large one, stays in L2.
+
+    Args:
+        images: (N, H, W, C), contiguous.
+        parts: of `number_of_parts`.
+
+    Yields:
+        (block, columns): block selects the images and the output rows, y[block] of (N, OH, OW, O); columns is a list of
+        `parts` arrays (n, rows, OW, K), each with the numbers that meet one part of the kernel; valid until the next.
+    """
+    xp = array_module(images)
+    N, H, W, C = images.shape
+    if g.is_pointwise:
+        at_once = max(1, panel_bytes(xp) // max(1, H * W * C * images.dtype.itemsize))
+        for start in range(0, N, at_once):
+            yield (slice(start, start + at_once), slice(None)), [images[start:start + at_once]]
+        return
+    halo = g.DH * (g.KH - 1) if parts > 1 else 0                                 # rows below, seen by later kernel rows
+    tall = 1 if parts > 1 else g.KH                                              # kernel rows beside each other
+    row_bytes = g.OW * tall * g.KW * C * images.dtype.itemsize
+    at_once = min(N, max(1, panel_bytes(xp) // ((g.OH + halo) * row_bytes)))
+    rows_at_once = min(g.OH, max(1, panel_bytes(xp) // (at_once * row_bytes) - halo))
+    padded = xp.zeros((at_once, g.top + H + g.bottom, g.left + W + g.right, C), dtype=images.dtype)
+    bytes_n, bytes_h, bytes_w, bytes_c = padded.strides
+    windows = strided_view(padded, (at_once, g.OH + halo, g.OW, tall, g.KW, C),
+                           (bytes_n, g.SH * bytes_h, g.SW * bytes_w, g.DH * bytes_h, g.DW * bytes_w, bytes_c))
+    panel = xp.empty((at_once, rows_at_once + halo, g.OW, tall, g.KW, C), dtype=images.dtype)
+    for start in range(0, N, at_once):
+        count = min(at_once, N - start)
+        padded[:count, g.top:g.top + H, g.left:g.left + W] = images[start:start + count]
+        for row in range(0, g.OH, rows_at_once):
+            rows = min(rows_at_once, g.OH - row)
+            panel[:count, :rows + halo] = windows[:count, row:row + rows + halo]
+            columns = panel[:count].reshape(count, -1, g.OW, tall * g.KW * C)
+            block = slice(start, start + count), slice(row, row + rows)
+            yield block, [columns[:, part * g.DH:part * g.DH + rows] for part in range(parts)]
+
+
+def multiply(columns, kernels, out=None):
+    """(n, rows, OW, K) @ (K, O) -> (n, rows, OW, O), as many products that are small enough for BLAS's fast path."""
+    xp = array_module(columns)
+    n, rows, OW, K = columns.shape
+    O = kernels.shape[1]
+    if out is None or out.shape[:2] != (n, rows):
+        out = xp.empty((n, rows, OW, O), dtype=xp.result_type(columns, kernels))
+    M = rows_of_one_product(xp, rows * OW, K * O)
+    xp.matmul(columns.reshape(n, -1, M, K), kernels, out=out.reshape(n, -1, M, O))
+    return out
+
+
+def multiply_transposed(columns, dy):
+    """Σ over pixels of columns (n, rows, OW, K) times dy (n, rows, OW, O): (K, O), likewise as small products."""
+    xp = array_module(columns)
+    n, rows, OW, K = columns.shape
+    O = dy.shape[3]
+    M = rows_of_one_product(xp, rows * OW, K * O)
+    columns = columns.reshape(-1, M, K)                                          # (n, rows, OW, K) -> (B, M, K)
+    dy = dy.reshape(-1, M, O)                                                    # (n, rows, OW, O) -> (B, M, O)
+    return xp.matmul(columns.transpose(0, 2, 1), dy).sum(axis=0)                 # (B, K, O) -> (K, O)
 
 
 def input_gradient(shape, kernels, dy, g):

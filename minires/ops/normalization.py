@@ -88,47 +88,44 @@ class BatchNorm(Op):
         xp = array_module(x)
         check_arguments(self, x, weight, bias)
         lines, C = as_lines(x)                                                   # (N, C, H, W) -> (R, T·C)
-        M = x.size // C
         if self.training:
-            mean, var = batch_statistics(lines, C)
-            self.update_running_statistics(mean, var, M)
+            mean, var = batch_statistics(lines, C)                               # (C,) in float64
+            self.update_running_statistics(mean, var, x.size // C)
         else:
             mean, var = self.running_mean, self.running_var
         inv_std = 1 / xp.sqrt(var + self.eps)
-        mean, inv_std = mean.astype(x.dtype), inv_std.astype(x.dtype)
-        self.saved = x, weight, mean, inv_std
-        centre, scale, shift = [spread(v, lines) for v in (mean, weight * inv_std, bias)]
+        self.saved = x, weight, mean.astype(x.dtype), inv_std.astype(x.dtype)
+        scale = weight * inv_std
+        shift = bias - mean * scale                                              # y = scale · x + shift, per channel
+        scale, shift = spread(scale, lines), spread(shift, lines)                # (C,) -> (T·C,)
         y = xp.empty(lines.shape, dtype=lines.dtype)
         for block in blocks(lines):
-            xp.subtract(lines[block], centre, out=y[block])
-            y[block] *= scale
+            xp.multiply(lines[block], scale, out=y[block])
             y[block] += shift
         return as_image(y, x.shape)                                              # (R, T·C) -> (N, C, H, W)
 
     def backward(self, dy):
-        """dx = a · dy + b · (x - mean) + c, with three numbers for each channel."""
+        """dx = a · dy + b · x + c, with three numbers for each channel."""
         xp = array_module(dy)
         x, weight, mean, inv_std = self.saved
         x_lines, C = as_lines(x)                                                 # (N, C, H, W) -> (R, T·C)
         dy_lines, _ = as_lines(dy)
-        M = x.size // C
-        centre = spread(mean, x_lines)
-        dbias, dy_dot_centred = gradient_sums(dy_lines, x_lines, centre, C)      # Σ dy and Σ dy (x - mean), (C,)
+        dbias, dy_dot_centred = gradient_sums(dy_lines, x_lines, mean, C)        # Σ dy and Σ dy (x - mean), (C,)
         dweight = dy_dot_centred * inv_std
         a = weight * inv_std
         dx = xp.empty(x_lines.shape, dtype=dy.dtype)
         if self.statistics_are_constant:
-            xp.multiply(dy_lines, spread(a.astype(dy.dtype), x_lines), out=dx)
+            xp.multiply(dy_lines, spread(a, dy_lines), out=dx)
         else:
+            M = x.size // C
             b = -a * inv_std * dweight / M                                       # the path through the variance
-            c = -a * dbias / M                                                   # the path through the mean
-            a, b, c = [spread(v.astype(dy.dtype), x_lines) for v in (a, b, c)]
+            c = -a * dbias / M - b * mean                                        # the path through the mean
+            a, b, c = [spread(v, dy_lines) for v in (a, b, c)]                   # (C,) -> (T·C,)
             for block in blocks(x_lines):
-                centred = x_lines[block] - centre
-                centred *= b
-                centred += c
+                through_var = x_lines[block] * b
+                through_var += c
                 xp.multiply(dy_lines[block], a, out=dx[block])
-                dx[block] += centred
+                dx[block] += through_var
         return as_image(dx, x.shape), dweight.astype(dy.dtype), dbias.astype(dy.dtype)
 
     # ---- statistics
@@ -147,36 +144,33 @@ class BatchNorm(Op):
 
 
 def batch_statistics(lines, C):
-    """Mean and biased variance of each channel, (C,) in float64.
+    """Mean and biased variance of each channel, (C,) in float64, in one pass.
 
-    Each block gives its mean and its sum of squared deviations, and these are merged (Chan, Golub and LeVeque 1983): no
-    digits are lost where the mean is large beside the spread, as they would be in E[x²] - E[x]².
+    E[x²] - E[x]² would lose all digits where the mean is large beside the spread. So the values are moved by a first guess
+    of the mean, that of the first block, which is as good as the mean itself: var = E[(x - guess)²] - E[x - guess]².
     """
     xp = array_module(lines)
-    count, mean, deviations = 0, xp.zeros(C), xp.zeros(C)
+    M = lines.size // C
+    first = blocks(lines)[0]
+    guess = (channel_sums(lines[first], C) / (lines[first].size // C)).astype(lines.dtype)
+    sums, squares = xp.zeros(C), xp.zeros(C)
+    guess_lines = spread(guess, lines)                                           # (C,) -> (T·C,)
     for block in blocks(lines):
-        part = lines[block]
-        n = part.size // C
-        part_mean = channel_sums(part, C) / n
-        centred = part - spread(part_mean.astype(lines.dtype), lines)
-        # the rounding of part_mean to float32 leaves a small mean in `centred`, which is taken out again
-        rest = channel_sums(centred, C) / n
-        part_mean = part_mean.astype(lines.dtype) + rest
-        part_deviations = channel_products(centred, centred, C) - n * rest * rest
-        distance = part_mean - mean
-        mean = mean + distance * (n / (count + n))
-        deviations = deviations + part_deviations + distance * distance * (count * n / (count + n))
-        count += n
-    return mean, deviations / count
+        moved = lines[block] - guess_lines
+        sums += channel_sums(moved, C)
+        squares += channel_products(moved, moved, C)
+    distance = sums / M                                                          # of the mean from the guess
+    return guess + distance, squares / M - distance * distance
 
 
-def gradient_sums(dy_lines, x_lines, centre, C):
+def gradient_sums(dy_lines, x_lines, mean, C):
     """Σ dy and Σ dy (x - mean) over all pixels, (C,) in float64."""
     xp = array_module(dy_lines)
     sums, products = xp.zeros(C), xp.zeros(C)
+    mean_lines = spread(mean, x_lines)                                           # (C,) -> (T·C,)
     for block in blocks(x_lines):
         sums += channel_sums(dy_lines[block], C)
-        products += channel_products(dy_lines[block], x_lines[block] - centre, C)
+        products += channel_products(dy_lines[block], x_lines[block] - mean_lines, C)
     return sums, products
 
 
