@@ -169,7 +169,7 @@ class Conv2d(Op):
             dx, dweight = backward_from_columns_of_dy(images, weight, dy, g, wants_dweight)
         else:
             dweight = weight_gradient(images, dy, g) if wants_dweight else None  # (KH, KW, C, O)
-            dx = input_gradient(images.shape, kernel_matrix(weight), dy, g) if wants_dx else None
+            dx = input_gradient(images.shape, weight, dy, g) if wants_dx else None
         if wants_dweight:
             dweight = dweight.transpose(3, 2, 0, 1)                              # (KH, KW, C, O) -> (O, C, KH, KW)
         if wants_dx:
@@ -325,26 +325,56 @@ def multiply_transposed(columns, dy):
     return xp.matmul(columns.transpose(0, 2, 1), dy).sum(axis=0)                 # (B, K, O) -> (K, O)
 
 
-def input_gradient(shape, kernels, dy, g):
-    """dx for any stride: each output's gradient, times the kernel, is added to the window that made it.
+def input_gradient(shape, weight, dy, g):
+    """dx for any stride: (N, OH, OW, O) -> (N, H, W, C).
 
-    One strided addition for each of the KH·KW kernel places, not one for each window: (N, OH, OW, O) -> (N, H, W, C).
+    Pixels of x that lie SH rows and SW columns apart met the same places of the kernel. So x falls into SH·SW grids, and on
+    each of them dx is a correlation of dy, at stride 1, with those places of the kernel, turned by 180°.
     """
     xp = array_module(dy)
     N, H, W, C = shape
-    dx_padded = xp.zeros((N, g.top + H + g.bottom, g.left + W + g.right, C), dtype=dy.dtype)
-    per_image = max(1, g.OH * g.OW * len(kernels) * dy.dtype.itemsize)
-    at_once = max(1, panel_bytes(xp) // per_image)
-    for start in range(0, N, at_once):
-        block = dy[start:start + at_once]
-        dcolumns = block.reshape(-1, dy.shape[3]) @ kernels.T                    # (R, O) @ (O, KH·KW·C)
-        dcolumns = dcolumns.reshape(len(block), g.OH, g.OW, g.KH, g.KW, C)
-        for kh in range(g.KH):
-            for kw in range(g.KW):
-                rows = slice(kh * g.DH, kh * g.DH + g.SH * (g.OH - 1) + 1, g.SH)
-                columns = slice(kw * g.DW, kw * g.DW + g.SW * (g.OW - 1) + 1, g.SW)
-                dx_padded[start:start + at_once, rows, columns] += dcolumns[:, :, :, kh, kw]
-    return dx_padded[:, g.top:g.top + H, g.left:g.left + W]                      # -> (N, H, W, C)
+    dx = xp.zeros((N, H, W, C), dtype=dy.dtype)
+    for p in range(min(g.SH, H)):
+        rows = Grid.of_pixels(p, H, g.SH, g.DH, g.KH, g.top, g.OH)
+        for q in range(min(g.SW, W)):
+            columns = Grid.of_pixels(q, W, g.SW, g.DW, g.KW, g.left, g.OW)
+            if rows is not None and columns is not None:                         # None: no window saw these pixels
+                turned = weight[:, :, rows.places][:, :, :, columns.places].transpose(2, 3, 0, 1)    # (kh, kw, O, C)
+                of_dy = Geometry(*turned.shape[:2], 1, 1, rows.dilation, columns.dilation, rows.before, rows.after,
+                                 columns.before, columns.after, rows.count, columns.count)
+                seen = dy[:, rows.outputs, columns.outputs]                      # (N, oh, ow, O)
+                dx[:, p::g.SH, q::g.SW] = correlate(seen, turned.reshape(-1, C), of_dy)
+    return dx
+
+
+class Grid(NamedTuple):
+    """Along one axis: the pixels first, first + stride, first + 2·stride, … and the outputs that saw them.
+
+    Pixel stride·i + first met kernel place k where the output was i + (first + padding - k·dilation) / stride.
+    """
+
+    places: slice  # of the kernel, last first, so that outputs come in ascending order
+    dilation: int  # between the outputs that two neighbouring places lead to
+    outputs: slice  # those that saw any of the pixels
+    before: int  # outputs missing before the first ...
+    after: int  # ... and after the last, as if they were zero
+    count: int  # pixels
+
+    @classmethod
+    def of_pixels(cls, first, length, stride, dilation, K, padding, outputs):
+        """The grid, or None where no output saw one of its pixels."""
+        places = [k for k in reversed(range(K)) if (first + padding - k * dilation) % stride == 0]
+        count = -(-(length - first) // stride)                                   # rounded up
+        if not places:
+            return None
+        step = places[0] - places[1] if len(places) > 1 else 1
+        low, high = [(first + padding - k * dilation) // stride for k in (places[0], places[-1])]
+        start, stop = max(0, low), min(outputs, high + count)
+        if stop <= start:
+            return None
+        last = places[-1] - step
+        return cls(slice(places[0], last if last >= 0 else None, -step), max(1, step * dilation // stride),
+                   slice(start, stop), start - low, high + count - stop, count)
 
 
 def kernel_matrix(weight):
