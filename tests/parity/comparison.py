@@ -30,18 +30,18 @@ def assert_close(ours, theirs, what, tolerance=None):
     assert error <= tolerance, f"{what}: differs by {error:.1e} of its largest element, more than {tolerance:.0e}"
 
 
-def assert_parity(ours, theirs, inputs, dtype):
+def assert_parity(ours, theirs, inputs, dtype, tolerance=None):
     """Both functions of these arrays agree in value and, for a random gradient of the output, in every input's gradient."""
     inputs = [np.array(x, dtype=dtype, order="K") for x in inputs]
     x = [mr.Tensor(array.copy(order="K"), requires_grad=True) for array in inputs]
     x_torch = [torch.from_numpy(array).requires_grad_() for array in inputs]
     y, y_torch = ours(*x), theirs(*x_torch)
-    assert_close(y, y_torch, "output")
+    assert_close(y, y_torch, "output", tolerance)
     dy = np.asarray(normal(*y.shape, seed=1), dtype=y.dtype)
     y.backward(dy)
     y_torch.backward(torch.from_numpy(dy))
     for i in range(len(inputs)):
-        assert_close(x[i].grad, x_torch[i].grad, f"gradient of input {i}, of shape {inputs[i].shape}")
+        assert_close(x[i].grad, x_torch[i].grad, f"gradient of input {i}, of shape {inputs[i].shape}", tolerance)
 
 
 def to_torch(state_dict):

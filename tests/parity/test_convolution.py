@@ -66,6 +66,14 @@ def test_shapes_that_nets_use_and_shapes_at_the_edge(case, bias, dtype):
     assert_same_convolution(x_shape, weight_shape, dtype, bias, **options)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("dilation", [1, 2, 3, 4, 6])
+def test_strides_and_dilations_with_and_without_common_factors(stride, dilation, dtype):
+    """Which pixels an output sees, and which are seen by none, depends on what stride and dilation have in common."""
+    assert_same_convolution((2, 2, 24, 17), (3, 2, 4, 3), dtype, stride=(stride, 3), padding=(2, 1), dilation=(dilation, 2))
+    assert_same_convolution((2, 2, 17, 24), (3, 2, 3, 4), dtype, stride=(2, stride), padding=(0, 2), dilation=(1, dilation))
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [3, 1])
 def test_a_batch_that_needs_several_panels(kernel, stride, dtype):

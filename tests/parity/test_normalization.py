@@ -95,13 +95,17 @@ def test_frozen_statistics_are_constants_in_the_backward_pass(shape, dtype):
                   inputs_of(shape), dtype)
 
 
+@pytest.mark.usefixtures("form")
 def test_a_mean_large_beside_the_spread_keeps_its_digits(dtype):
-    """E[x²] - E[x]² would lose all of them in float32. The definition's mean is rounded in another order than PyTorch's, by
-    a unit of float32 in the last place, so this is about the fast form, which sums in float64."""
+    """E[x²] - E[x]² would lose them in float32: its variance would be wrong by 1e-3 and more.
+
+    A mean of 100 in float32 is known to 1e-5 of the spread, whatever the formula, and what is computed from it to a few
+    times that: hence the wider tolerance.
+    """
     x, weight, bias = inputs_of((8, 5, 4, 4))
     x = (100 + x).astype(np.float32)  # the same numbers in both precisions: rounding x is not the subject
     statistics = running_statistics(5, dtype)
     theirs = [torch.from_numpy(array.copy()) for array in statistics]
     assert_parity(lambda w, b: ops.batch_norm(mr.Tensor(x.astype(dtype)), w, b, *statistics, True),
                   lambda w, b: torch.nn.functional.batch_norm(torch.from_numpy(x.astype(dtype)), *theirs, w, b, True),
-                  [weight, bias], dtype)
+                  [weight, bias], dtype, tolerance=1e-4 if dtype == np.float32 else None)
