@@ -37,7 +37,7 @@ def strided_view(x, shape, strides):
 
 def panel_bytes(xp) -> int:
     """How large a scratch matrix should be: on a CPU it must stay in L2; a GPU wants few and large launches."""
-    return 512 * 1024 if xp is np else 256 * 1024 * 1024
+    return 640 * 1024 if xp is np else 256 * 1024 * 1024
 
 
 @functools.cache

@@ -104,8 +104,8 @@ class Tensor:
         Raises:
             BackwardError: see `minires.backward_steps`, which this runs to its end.
         """
-        for _step in autograd.backward_steps(self, gradient, retain_graph):
-            pass
+        for step in autograd.backward_steps(self, gradient, retain_graph):
+            del step  # so that its gradients are freed before the next op makes its own
 
     def retain_grad(self):
         """Keep dL/d(this) in `grad` after the next backward passes, though this is not a leaf."""
