@@ -24,6 +24,7 @@ from minires.errors import (
     StateError,
     UnknownNameError,
 )
+from minires.files import load, save
 from minires.gradient_check import gradcheck
 from minires.probe import GradientRecord, record_gradients, stack_records
 from minires.summary import summary
@@ -52,6 +53,7 @@ __all__ = [
     "backward_steps",
     "data",
     "gradcheck",
+    "load",
     "models",
     "nn",
     "no_grad",
@@ -60,6 +62,7 @@ __all__ = [
     "plot",
     "record_gradients",
     "reference_ops",
+    "save",
     "stack_records",
     "summary",
 ]

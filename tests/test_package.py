@@ -16,7 +16,7 @@ LAYERS = (
     {"backend"},
     {"context", "tensor", "op", "autograd"},
     {"ops"},
-    {"nn", "optim", "gradient_check", "data"},
+    {"nn", "optim", "gradient_check", "files", "data"},
     {"models"},
     {"probe", "summary"},
     {"plot"},

@@ -120,7 +120,8 @@ class Power(Op):
     def backward(self, dy):
         xp = array_module(dy)
         a, b, y = self.saved
-        da = unbroadcast(dy * b * a ** (b - 1), a.shape) if self.needs_grad[0] else None
+        lowered = xp.where(b == 0, 1, b - 1)                            # where b is 0, so is the slope, at a = 0 too
+        da = unbroadcast(dy * b * a ** lowered, a.shape) if self.needs_grad[0] else None
         db = unbroadcast(dy * y * xp.log(a), b.shape) if self.needs_grad[1] else None
         return da, db
 
