@@ -15,9 +15,9 @@ class SummaryRow:
 
     name: str  # dotted; "" for the net itself
     kind: str  # its class
-    output_shape: tuple | None  # None where it did not run, or did not return a tensor
-    parameters: int  # of its own, not of its children
-    multiply_adds: int  # of its own; None of batch norm, activations, pooling and additions are counted
+    output_shape: tuple | None  # the last one, where it ran twice; None where it did not run, or returned no tensor
+    parameters: int  # of its own, not of its children; one that two modules share counts in the first
+    multiply_adds: int  # of its own, all runs together; None of batch norm, activations, pooling and additions are counted
 
 
 class Summary:
@@ -74,16 +74,20 @@ def summary(model, input_shape) -> Summary:
     if not input_shape or not all(isinstance(n, (int, np.integer)) and n > 0 for n in input_shape):
         raise ArgumentError(f"summary: expected a shape such as (1, 3, 32, 32), batch included, got {input_shape}")
     shapes = _output_shapes(model, input_shape)
-    rows = [SummaryRow(name, type(module).__name__, shapes.get(id(module)),
-                       sum(parameter.size for name, parameter in module.named_parameters() if "." not in name),
-                       multiply_adds(module, shapes.get(id(module))))
-            for name, module in model.named_modules()]
+    rows, counted = [], set()
+    for name, module in model.named_modules():
+        own = [parameter for name, parameter in module.named_parameters() if "." not in name]
+        outputs = shapes.get(id(module), [])
+        rows.append(SummaryRow(name, type(module).__name__, outputs[-1] if outputs else None,
+                               sum(parameter.size for parameter in own if id(parameter) not in counted),
+                               sum(multiply_adds(module, shape) for shape in outputs)))
+        counted.update(id(parameter) for parameter in own)
     return Summary(rows, input_shape)
 
 
 def multiply_adds(module, output_shape) -> int:
     """The multiply-adds of one layer that made an output of this shape; 0 for what has no kernel or matrix."""
-    if output_shape is None or not isinstance(module, (nn.Conv2d, nn.Linear)):
+    if not isinstance(module, (nn.Conv2d, nn.Linear)):
         return 0
     # each output element is a sum of this many products: (C / groups) * KH * KW, or the number of input features
     products = int(np.prod(module.weight.shape[1:]))
@@ -91,12 +95,12 @@ def multiply_adds(module, output_shape) -> int:
 
 
 def _output_shapes(model, input_shape):
-    """{id(module): shape of its output} of one forward pass on zeros."""
+    """{id(module): [shape of its output, each time that it ran]} of one forward pass on zeros."""
     shapes = {}
 
     def remember(module, inputs, output):
         if isinstance(output, Tensor):
-            shapes[id(module)] = output.shape
+            shapes.setdefault(id(module), []).append(output.shape)
 
     modules = [module for _, module in model.named_modules()]
     training = [module.training for module in modules]
