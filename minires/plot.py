@@ -1,9 +1,11 @@
 """Figures drawn from a record of gradients. Each takes `ax=None` and returns the Axes; none shows or saves anything."""
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from minires.errors import ArgumentError
+from minires.errors import ArgumentError, UnknownNameError
 from minires.models import Block
 from minires.probe import GradientRecord
 
@@ -18,6 +20,14 @@ AXIS_LABELS = {
     "update_ratio": "‖ΔW‖ / ‖W‖",
 }
 
+# Keys of the legend that hold for every record, in grey, as a record's colour would tie them to that record
+GREY = "0.45"
+STREAM = "line: block outputs"
+LAYERS = "points: convolutions, fc"
+BAND = "band: least to largest"
+ZERO, NOT_FINITE = "exactly 0", "not finite"
+ZERO_MARKER, NOT_FINITE_MARKER = "v", "x"
+
 
 def gradient_norms(records, labels=None, quantity: str = "output_grad_norm", ax=None):
     """Draw a quantity by layer, in forward order with the input at the left, on a logarithmic axis.
@@ -26,7 +36,8 @@ def gradient_norms(records, labels=None, quantity: str = "output_grad_norm", ax=
     and its convolutions' outputs as markers; any other net one line through its convolutions and linear layers, or, if
     a record was narrowed to columns without weights, through these. Several passes in a record (steps, or seeds: see
     `probe.stack_records`) are drawn as their median with a band from the least to the largest. A log axis has no place
-    for an exact zero and for what is not finite: these are drawn as marked points at the bottom and the top edge.
+    for an exact zero and for what is not finite: these are drawn as marked points at the bottom and the top edge. Where
+    nothing was recorded, as of a frozen weight, there is a gap.
 
     Args:
         records: a `GradientRecord`, or a list of them, one line each.
@@ -38,63 +49,85 @@ def gradient_norms(records, labels=None, quantity: str = "output_grad_norm", ax=
         The Axes. The numbers behind it: `record.to_csv(path)`.
 
     Raises:
-        ArgumentError: no record, an empty one, or another number of labels.
+        ArgumentError: no record, one without this quantity, or another number of labels.
+        UnknownNameError: no such quantity.
     """
     records = [records] if isinstance(records, GradientRecord) else list(records)
-    _check_records(records, labels)
+    _check_records(records, labels, quantity)
     labels = [None] * len(records) if labels is None else list(labels)
     ax = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1] if ax is None else ax
     ax.set_yscale("log")
-    edge_points = {}  # name of a legend entry for what a log axis cannot show -> its artist
+    keys = {}  # what the legend says of all records together: text -> artist
     for i, (record, label) in enumerate(zip(records, labels, strict=True)):
         style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
         line, points = _line_and_points(record, quantity)
-        edge_points.update(_draw_line(ax, line, quantity, label, style))
         if points is not None:
-            edge_points.update(_draw_points(ax, points, quantity, style))
+            keys[STREAM] = Line2D([], [], color=GREY, linewidth=1.8)
+            keys[LAYERS] = Line2D([], [], color=GREY, linestyle="none", marker="o", markersize=3)
+        keys.update(_draw_line(ax, line, quantity, label, style))
+        if points is not None:
+            keys.update(_draw_points(ax, points, quantity, style))
     ax.set_xlabel("layer in forward order (input at the left)")
     ax.set_ylabel(AXIS_LABELS[quantity])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(True, which="major", alpha=0.3)
     handles, names = ax.get_legend_handles_labels()
-    if handles or edge_points:
-        ax.legend([*handles, *edge_points.values()], [*names, *edge_points])
+    if handles or keys:
+        ax.legend([*handles, *keys.values()], [*names, *keys])
     return ax
 
 
 def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm", ax=None):
     """Draw log10 of a quantity as a map, layers upward and backward passes to the right.
 
-    Layers are chosen as `gradient_norms` chooses its line. Exact zeros are black, what is not finite is red.
+    Layers are chosen as `gradient_norms` chooses its line. Exact zeros are black, what is not finite is red, and what was
+    not recorded stays white.
 
     Returns:
         The Axes; the image is `ax.images[0]`, the colour bar stands beside it.
+
+    Raises:
+        ArgumentError: the record is empty, or is without this quantity.
+        UnknownNameError: no such quantity.
     """
-    _check_records([record], None)
+    _check_records([record], None, quantity)
     ax = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1] if ax is None else ax
     shown, _ = _line_and_points(record, quantity)
-    values = shown.values(quantity).T  # (passes, modules) -> (modules, passes)
-    usable = np.isfinite(values) & (values > 0)
-    logarithms = np.log10(values, out=np.full(values.shape, np.nan), where=usable)
+    values = _recorded(shown, quantity).T  # (passes, modules) -> (modules, passes)
+    is_zero, is_not_finite = (values == 0).filled(False), (~np.isfinite(values)).filled(False)
+    logarithms = np.log10(_only_drawable(values))
     image = ax.imshow(logarithms, aspect="auto", origin="lower", interpolation="nearest", cmap="cividis")
     marks = np.zeros((*values.shape, 4))  # red, green, blue, opacity: transparent where the map shows a number
-    marks[values == 0] = 0, 0, 0, 1
-    marks[~np.isfinite(values)] = 1, 0, 0, 1
+    marks[is_zero] = 0, 0, 0, 1
+    marks[is_not_finite] = 1, 0, 0, 1
     ax.imshow(marks, aspect="auto", origin="lower", interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label=f"log10 {AXIS_LABELS[quantity]}")
+    keys = [Patch(color=colour, label=name) for colour, name, marked in (("black", ZERO, is_zero),
+                                                                         ("red", NOT_FINITE, is_not_finite)) if marked.any()]
+    if keys:
+        ax.legend(handles=keys, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))  # above the map, not on it
     ax.set_xlabel("backward pass")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_ylabel("layer in forward order (input at the bottom)")
     ticks = np.unique(np.linspace(0, len(shown.names) - 1, 12).round().astype(int))
     ax.set_yticks(ticks, [shown.names[i] for i in ticks])
     return ax
 
 
-def _check_records(records, labels):
+def _check_records(records, labels, quantity):
     if not records:
         raise ArgumentError("plot: got no record: give the record of `with mr.record_gradients(model) as record:`")
+    if quantity not in AXIS_LABELS:
+        raise UnknownNameError(f"plot: unknown quantity {quantity!r}: known are {', '.join(AXIS_LABELS)}")
     for record in records:
         if len(record) == 0:
             raise ArgumentError("plot: a record is empty: call backward() inside `with mr.record_gradients(model)`")
+        if _recorded(_line_and_points(record, quantity)[0], quantity).count() == 0:
+            if quantity == "update_ratio":
+                hint = "give mr.record_gradients the optimizer, and call its step()"
+            else:
+                hint = "select() may have left out the modules that have it"
+            raise ArgumentError(f"plot: a record has no {quantity}: {hint}")
     if labels is not None and len(labels) != len(records):
         raise ArgumentError(f"plot: got {len(labels)} labels for {len(records)} records")
 
@@ -115,44 +148,57 @@ def _positions(record):
     return np.array(depths if any(depths) else range(1, len(depths) + 1))
 
 
+def _recorded(record, quantity):
+    """The values (passes, modules), masked where nothing was recorded."""
+    return np.ma.array(record.values(quantity), mask=record.missing(quantity))
+
+
 def _draw_line(ax, record, quantity, label, style):
-    """Median over the passes, with a band; returns legend entries for the edge points."""
-    values = record.values(quantity)  # (passes, modules)
+    """Median over the passes, with a band; returns keys for the legend."""
+    values = _recorded(record, quantity)  # (passes, modules)
     x, median = _positions(record), _median(values)
     ax.plot(x, _only_drawable(median), color=style["color"], label=label, linewidth=1.8,
             marker=style["marker"] if len(x) <= 40 else None, markersize=4)
+    keys = {}
     if len(values) > 1:
         ax.fill_between(x, _only_drawable(values.min(axis=0)), _only_drawable(values.max(axis=0)),
                         color=style["color"], alpha=0.18, linewidth=0)
-    return _draw_edge_points(ax, x, median, style)
+        keys[BAND] = Patch(color=GREY, alpha=0.3, linewidth=0)
+    return keys | _draw_edge_points(ax, x, median, style)
 
 
 def _draw_points(ax, record, quantity, style):
-    """Medians over the passes as loose markers; returns legend entries for the edge points."""
-    x, median = _positions(record), _median(record.values(quantity))
+    """Medians over the passes as loose markers; returns keys for the legend."""
+    x, median = _positions(record), _median(_recorded(record, quantity))
     ax.plot(x, _only_drawable(median), linestyle="none", color=style["color"], marker=style["marker"], markersize=3,
             alpha=0.45)
     return _draw_edge_points(ax, x, median, style)
 
 
 def _median(values):
-    """The median over passes, (passes, modules) -> (modules,); NaN where any pass has NaN."""
+    """The median over the passes that have a value, masked (passes, modules) -> (modules,); NaN if any of them is NaN."""
+    median = np.ma.masked_all(values.shape[1])
     with np.errstate(invalid="ignore"):  # inf - inf between two infinite passes
-        return np.median(values, axis=0)
+        for i, module in enumerate(values.T):
+            if module.count():
+                median[i] = np.median(module.compressed())
+    return median
 
 
 def _only_drawable(values):
-    """The values with a gap (NaN) where a log axis has no place for them."""
+    """The values with a gap (NaN) where a log axis has no place for them, or where there is none."""
+    values = values.filled(np.nan)
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
 
 def _draw_edge_points(ax, x, values, style):
-    """Mark exact zeros at the bottom edge and non-finite values at the top edge of the axes."""
-    entries = {}
-    for name, marked, height, marker in (("exactly 0", values == 0, 0.015, "v"),
-                                         ("not finite", ~np.isfinite(values), 0.985, "x")):
+    """Mark exact zeros at the bottom edge and non-finite values at the top edge of the axes; returns keys for the legend."""
+    keys = {}
+    for name, marked, height, marker in ((ZERO, values == 0, 0.015, ZERO_MARKER),
+                                         (NOT_FINITE, ~np.isfinite(values), 0.985, NOT_FINITE_MARKER)):
+        marked = marked.filled(False)  # what was not recorded is neither
         if marked.any():
-            entries[name], = ax.plot(x[marked], np.full(marked.sum(), height), linestyle="none", marker=marker,
-                                     color=style["color"], markersize=6, transform=ax.get_xaxis_transform(),
-                                     clip_on=False)
-    return entries
+            ax.plot(x[marked], np.full(marked.sum(), height), linestyle="none", marker=marker, color=style["color"],
+                    markersize=6, transform=ax.get_xaxis_transform(), clip_on=False)
+            keys[name] = Line2D([], [], color=GREY, linestyle="none", marker=marker, markersize=6)
+    return keys

@@ -25,7 +25,8 @@ def record_gradients(model, optimizer=None):
     """A `with` block whose backward passes through `model` are recorded, layer by layer.
 
     Args:
-        model: the `nn.Module` to watch; each of its named modules that makes an output gets a column.
+        model: the `nn.Module` to watch; each of its named modules that makes an output gets a column. One that returns
+            its input, such as `nn.Identity`, makes none.
         optimizer: give it to have `update_ratio` recorded at each of its steps; NaN without.
 
     Returns:
@@ -40,7 +41,7 @@ class Column(NamedTuple):
     name: str  # dotted, such as "layer2.0.conv1"
     kind: type  # its class
     is_layer: bool  # its weight is a kernel or a matrix: what counts as depth
-    depth: int  # how many such layers had made their output by then, itself included
+    depth: int  # how many such layers had made their output by then, itself included; those on shortcuts do not count
 
 
 class GradientRecord:
@@ -100,10 +101,15 @@ class GradientRecord:
 
     def values(self, quantity: str) -> np.ndarray:
         """One of `output_grad_norm`, `weight_grad_norm`, `weight_norm`, `update_ratio` as (passes, modules) float64."""
-        if quantity not in QUANTITIES:
-            raise UnknownNameError(f"unknown quantity {quantity!r}: known are {', '.join(QUANTITIES)}")
+        _check_quantity(quantity)
         return np.array([[row.get((quantity, name), np.nan) for name in self.names] for row in self._rows],
                         dtype=np.float64).reshape(len(self._rows), len(self.columns))
+
+    def missing(self, quantity: str) -> np.ndarray:
+        """Where nothing was recorded, so that `values` has a NaN that is no number of the pass: (passes, modules) bools."""
+        _check_quantity(quantity)
+        return np.array([[(quantity, name) not in row for name in self.names] for row in self._rows],
+                        dtype=bool).reshape(len(self._rows), len(self.columns))
 
     def select(self, *kinds):
         """The same record with fewer columns: those of the given classes (`nn.Conv2d`, `models.Block`) or names.
@@ -152,12 +158,19 @@ class GradientRecord:
             raise FileError(f"to_csv: cannot write {os.fspath(path)!r}: {error.strerror or error}. "
                             "Give the path of a file in a folder that exists and can be written to") from error
 
-    def _add_column(self, name, module):
+    def _add_column(self, name, module, on_shortcut):
         """Make the module's column when its first output appears."""
         weight = getattr(module, "weight", None)
         is_layer = isinstance(weight, Tensor) and weight.ndim >= 2
-        depth = (self.columns[-1].depth if self.columns else 0) + is_layer
+        depth = self.columns[-1].depth if self.columns else 0
+        if is_layer and not on_shortcut:  # so that a residual net's layers are as deep as those of its plain twin
+            depth += 1
         self.columns.append(Column(name, type(module), is_layer, depth))
+
+
+def _check_quantity(quantity):
+    if quantity not in QUANTITIES:
+        raise UnknownNameError(f"unknown quantity {quantity!r}: known are {', '.join(QUANTITIES)}")
 
 
 def stack_records(records) -> GradientRecord:
@@ -188,11 +201,14 @@ class GradientRecorder(BackwardHook):
         self.record = GradientRecord()
         self._names = {id(module): name for name, module in model.named_modules() if name}
         self._modules = [module for name, module in model.named_modules() if name]
+        shortcuts = [block.downsample for block in self._modules if isinstance(block, Block)]
+        self._on_shortcuts = {id(module) for shortcut in shortcuts if shortcut is not None
+                              for _name, module in shortcut.named_modules()}
         self._seen = set()  # names of the modules that have a column
         self._outputs = weakref.WeakKeyDictionary()  # op -> names of the modules that returned its output
-        self._weights = {}  # id(weight) -> (module name, weight)
+        self._weights = {}  # id(weight) -> (weight, names of the modules whose weight it is)
         self._norms = {}  # of the pass that runs: (quantity, name) -> list of 0-d arrays on the weights' device
-        self._before_update = {}  # module name -> copy of its weight
+        self._before_update = {}  # id(weight) -> copy of its array
 
     def __enter__(self):
         for module in self._modules:
@@ -212,14 +228,18 @@ class GradientRecorder(BackwardHook):
     def _after_forward(self, module, inputs, output):
         if not (isinstance(output, Tensor) and output.op is not None):
             return  # under no_grad, or not a tensor: no gradient will come
+        if any(output is x for x in inputs):
+            return  # nn.Identity, say: this is the output of the module before
         name = self._names[id(module)]
         if name not in self._seen:
             self._seen.add(name)
-            self.record._add_column(name, module)
+            self.record._add_column(name, module, id(module) in self._on_shortcuts)
         self._outputs.setdefault(output.op, []).append(name)
         weight = getattr(module, "weight", None)
-        if isinstance(weight, Tensor):
-            self._weights[id(weight)] = name, weight
+        if isinstance(weight, Tensor) and weight.op is None:
+            names = self._weights.setdefault(id(weight), (weight, []))[1]
+            if name not in names:  # modules may share a weight
+                names.append(name)
 
     def start_of_pass(self, root):
         """Forget what an interrupted pass may have left."""
@@ -237,9 +257,11 @@ class GradientRecorder(BackwardHook):
     def leaf_gradient(self, leaf, gradient):
         """The gradient of a weight is complete."""
         if id(leaf) in self._weights:
-            name, weight = self._weights[id(leaf)]
-            self._norms["weight_grad_norm", name] = [euclidean_norm(gradient)]
-            self._norms["weight_norm", name] = [euclidean_norm(weight.data)]
+            weight, names = self._weights[id(leaf)]
+            gradient_norm, weight_norm = euclidean_norm(gradient), euclidean_norm(weight.data)
+            for name in names:
+                self._norms["weight_grad_norm", name] = [gradient_norm]
+                self._norms["weight_norm", name] = [weight_norm]
 
     def end_of_pass(self):
         """Add the row of this pass; a pass through another model adds none."""
@@ -249,15 +271,16 @@ class GradientRecorder(BackwardHook):
 
     def before_update(self, optimizer):
         """Keep the weights, to know how far the optimizer moves them."""
-        self._before_update = {name: weight.data.copy() for name, weight in self._weights.values()}
+        self._before_update = {key: weight.data.copy() for key, (weight, _names) in self._weights.items()}
 
     def after_update(self, optimizer):
         """Add the update ratio to the row of the last pass."""
         ratios = {}
-        for name, weight in self._weights.values():
-            if name in self._before_update:
-                before = self._before_update[name]
-                ratios["update_ratio", name] = [_ratio(euclidean_norm(weight.data - before), euclidean_norm(before))]
+        for key, before in self._before_update.items():
+            weight, names = self._weights[key]
+            ratio = _ratio(euclidean_norm(weight.data - before), euclidean_norm(before))
+            for name in names:
+                ratios["update_ratio", name] = [ratio]
         self._before_update = {}
         if ratios and self.record._rows:
             self.record._rows[-1].update(_combine_on_host(ratios))
