@@ -196,6 +196,17 @@ def test_init_draws_the_convolutions_and_fc_is_lecun_normal_with_zero_bias():
     np.testing.assert_array_equal(net.fc.bias.data, 0)
 
 
+@pytest.mark.parametrize("preactivation", [False, True])
+def test_a_net_without_batch_norm_has_none_and_otherwise_the_same_weights(preactivation):
+    without, with_it = (small(batch_norm=batch_norm, preactivation=preactivation) for batch_norm in (False, True))
+    assert not any(isinstance(module, nn.BatchNorm2d) for _, module in without.named_modules())
+    # one for each convolution
+    assert sum(isinstance(module, nn.BatchNorm2d) for _, module in with_it.named_modules()) == 7
+    state = with_it.state_dict()
+    for name, values in without.state_dict().items():
+        np.testing.assert_array_equal(values, state[name], err_msg=name)
+
+
 def test_every_parameter_knows_its_dotted_name():
     for name, parameter in small(shortcut="C", preactivation=True).named_parameters():
         assert parameter.name == name
@@ -217,6 +228,9 @@ def test_zero_init_residual_makes_each_block_its_shortcut(depth):
             module.forward_hooks.append(lambda block, inputs, output: blocks.append((block, inputs[0], output)))
     net(mr.Tensor(images((2, 3, 32, 32))))
     assert len(blocks) == (8 if depth == 18 else 16)
+    zeroed = [name for name, parameter in net.named_parameters() if name.endswith(".weight") and not parameter.data.any()]
+    last = "bn2" if depth == 18 else "bn3"
+    assert zeroed == [f"{block.path}.{last}.weight" for block, _, _ in blocks]
     for block, x, y in blocks:
         shortcut = x if block.downsample is None else block.downsample(x)
         np.testing.assert_array_equal(y.data, np.maximum(shortcut.data, 0))
@@ -281,6 +295,19 @@ def test_gradients_of_the_layers_between_are_right(name):
     np.testing.assert_allclose(outputs[0].grad, expected, rtol=1e-5, atol=1e-8)
     recorded = record.output_grad_norm[0, record.names.index(name)]
     np.testing.assert_allclose(recorded, np.linalg.norm(expected), rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"preactivation": True}, {"shortcut": "B"}], ids=str)
+def test_no_gradient_of_the_pass_is_written_to_after_its_step(options):
+    """A contribution that were added into a shared array would change what another step was given."""
+    net = models.cifar_net(14, width=2, in_channels=1, **options)
+    arrays, values = [], []
+    for step in mr.backward_steps(net(mr.Tensor(images((2, 1, 4, 4)))).sum()):
+        kept = [step.grad_output, *(gradient for gradient in step.grad_inputs if gradient is not None)]
+        arrays += kept
+        values += [gradient.copy() for gradient in kept]
+    for array, value in zip(arrays, values, strict=True):
+        np.testing.assert_array_equal(array, value)
 
 
 # ---- errors
