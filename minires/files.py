@@ -65,7 +65,7 @@ def _load_npz(path):
             return {name: arrays[name] for name in arrays.files}
     except (ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"load: {str(path)!r} is not a whole .npz file of arrays ({error}). A PyTorch file is converted "
-                        "where PyTorch is installed: numpy.savez(path, **{k: v.numpy() for k, v in state.items()})") from error
+                        "where PyTorch is installed: np.savez(path, **{k: v.numpy() for k, v in state.items()})") from error
 
 
 def _load_safetensors(path):
