@@ -27,17 +27,19 @@ def options(doc: str, seeds: int = 5, argv=None) -> argparse.Namespace:
         FileError: the folder cannot be made or written to.
     """
     name = lesson_name(sys.argv[0])
-    parser = argparse.ArgumentParser(prog=f"minires lesson {name}", description=doc.strip().splitlines()[0])
+    title = doc.strip().splitlines()[0]
+    parser = argparse.ArgumentParser(prog=f"minires lesson {name}", description=title)
     parser.add_argument("--out", metavar="DIR", default=f"minires-output/{name}",
                         help="folder for figures and CSV files (default: %(default)s)")
     parser.add_argument("--seed", type=_count(0), default=0, help="the first seed (default: %(default)s)")
     parser.add_argument("--seeds", type=_count(1), default=seeds, help="how many seeds (default: %(default)s)")
-    parser.add_argument("--full", action="store_true", help="run larger: deeper nets, twice the seeds")
+    parser.add_argument("--full", action="store_true", help="run larger: twice the seeds, and deeper nets in some lessons")
     parser.add_argument("--check", action="store_true", help="end with status 1 where a measurement disagrees")
     chosen = parser.parse_args(argv)
     count = chosen.seeds * 2 if chosen.full else chosen.seeds
     chosen.seeds = list(range(chosen.seed, chosen.seed + count))
     chosen.out = output_folder(chosen.out)
+    print(f"{title}\n")
     return chosen
 
 

@@ -1,0 +1,93 @@
+"""The command `minires`: lessons by name and number, clear errors, exit statuses."""
+import subprocess
+import sys
+
+import pytest
+
+import minires as mr
+from minires import cli
+
+
+def run(capsys, *arguments):
+    """(exit status, standard output, standard error) of the command, in this process."""
+    status = cli.main(arguments)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_lessons_are_listed_in_order_with_time_and_question(capsys):
+    status, out, _ = run(capsys, "lessons")
+    assert status == 0
+    assert out.index("vanishing_and_exploding") < out.index("plain_vs_residual")
+    for lesson in cli.all_lessons():
+        assert lesson.question.endswith("?")
+        assert lesson.time
+        assert lesson.question in out
+
+
+@pytest.mark.parametrize("name", ["plain_vs_residual", "07_plain_vs_residual", "07", "7"])
+def test_a_lesson_is_found_by_name_and_number(name):
+    assert cli.find_lesson(name).name == "plain_vs_residual"
+
+
+def test_an_unknown_lesson_lists_the_known_ones(capsys):
+    status, _, err = run(capsys, "lesson", "degradatoin")
+    assert status == 1
+    assert "unknown lesson 'degradatoin'" in err
+    assert "plain_vs_residual" in err
+
+
+def test_an_unknown_model_lists_the_known_ones(capsys):
+    status, _, err = run(capsys, "summary", "resnet21")
+    assert status == 1
+    assert "resnet20" in err
+    assert "plain110" in err
+
+
+def test_summary_prints_the_published_number_of_parameters(capsys):
+    status, out, _ = run(capsys, "summary", "resnet20")
+    assert status == 0
+    assert "parameters: 269,722" in out
+
+
+@pytest.mark.parametrize("arguments", [("summary", "resnet20", "--size", "0"), ("fly",), ()])
+def test_wrong_usage_ends_with_status_2(arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+
+
+def test_python_m_minires_is_the_same_command():
+    done = subprocess.run([sys.executable, "-m", "minires", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"minires {mr.__version__}"
+
+
+def a_lesson(monkeypatch, tmp_path, body):
+    """Make a folder with one lesson the lessons' folder."""
+    head = '"""\nA toy\n=====\n\n:Question: Is it?\n:Time: none\n"""\n'
+    (tmp_path / "01_toy.py").write_text(head + body, encoding="utf-8")
+    monkeypatch.setattr(cli, "lessons_folder", lambda: tmp_path)
+
+
+def test_an_interrupted_lesson_says_so_without_a_traceback(capsys, monkeypatch, tmp_path):
+    a_lesson(monkeypatch, tmp_path, "raise KeyboardInterrupt\n")
+    status, _, err = run(capsys, "lesson", "toy")
+    assert status == 130
+    assert "interrupted" in err
+
+
+def test_the_options_after_the_name_are_the_lessons_own(capsys, monkeypatch, tmp_path):
+    a_lesson(monkeypatch, tmp_path, "import sys\nprint(sys.argv[1:])\n")
+    before = list(sys.argv)
+    status, out, _ = run(capsys, "lesson", "toy", "--seeds", "3")
+    assert (status, out.strip()) == (0, "['--seeds', '3']")
+    assert sys.argv == before
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(capsys, monkeypatch, tmp_path):
+    a_lesson(monkeypatch, tmp_path, "from minires import lesson\nlesson.options(__doc__)\n")
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    status, _, err = run(capsys, "lesson", "toy", "--out", str(tmp_path / "file" / "below"))
+    assert status == 1
+    assert "cannot write results" in err
+    assert "--out" in err
