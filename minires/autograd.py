@@ -131,11 +131,11 @@ def _run_backward(root, order, seed, retain_graph):
         backward = op.plain_backward if state.reference and op.plain_backward else op.backward
         try:
             grad_inputs = backward(grad_output)
+            step.grad_inputs = grad_inputs if isinstance(grad_inputs, tuple) else (grad_inputs,)
+            _contribute(table, step)
         except Exception as error:
             error.add_note(op.note("backward"))
             raise
-        step.grad_inputs = grad_inputs if isinstance(grad_inputs, tuple) else (grad_inputs,)
-        _contribute(table, step)
         yield step
         if not retain_graph:
             op.release()
@@ -153,8 +153,9 @@ def _contribute(table, step):
         if x is None:
             continue
         shape, dtype = op.input_shapes[i], op.input_dtypes[i]
-        if gradient is None or gradient.shape != shape:
-            got = "None" if gradient is None else f"shape {gradient.shape}"
+        if getattr(gradient, "shape", None) != shape:
+            got = (f"shape {gradient.shape}" if hasattr(gradient, "shape") else
+                   "None" if gradient is None else f"a {type(gradient).__name__}")
             raise BackwardError(f"{op.title}: backward returned {got} for input {i}, which has shape {shape}")
         if gradient.dtype != dtype:  # float32 input beside a float64 one
             gradient = gradient.astype(dtype)

@@ -82,6 +82,10 @@ class Tensor:
             raise ShapeError("len: a scalar tensor has no length")
         return len(self.data)
 
+    def __iter__(self):
+        """x[0], x[1], …: without this, Python would index until an IndexError, and ours is a ShapeError."""
+        return iter([self[i] for i in range(len(self))])
+
     def __repr__(self):
         """What it is, in constant time: statistics belong to `describe`, as they would stall a debugger."""
         parts = [repr(self.name)] if self.name else []
@@ -227,11 +231,14 @@ def _floating_array(value):
         raise DTypeError("Tensor: got a Tensor: use it as it is, or its .data")
     if isinstance(value, np.generic):
         value = np.asarray(value)
-    if not hasattr(value, "dtype"):
+    if not hasattr(value, "dtype"):  # a list or a Python number
         try:
-            return np.asarray(value, dtype=np.float32)  # a list or a Python number
+            array = np.asarray(value)  # not yet of float32, which would turn None into NaN and "1" into 1
         except (TypeError, ValueError) as error:
             raise DTypeError(f"Tensor: cannot make an array of numbers of a {type(value).__name__}: {error}") from error
+        if array.dtype.kind not in "biuf":
+            raise DTypeError(f"Tensor: cannot make an array of numbers of a {type(value).__name__} that holds {array.dtype}")
+        return array.astype(np.float32)
     array_module(value)  # raises where this is neither NumPy's nor CuPy's
     if value.dtype in (np.float32, np.float64):
         return value

@@ -63,9 +63,9 @@ class Conv2d(Op):
     """
 
     def __init__(self, stride=1, padding=0, dilation=1, groups=1):
-        self.stride = pair(stride)
-        self.padding = pair(padding)
-        self.dilation = pair(dilation)
+        self.stride = pair(self, "stride", stride)
+        self.padding = pair(self, "padding", padding)
+        self.dilation = pair(self, "dilation", dilation)
         self.groups = groups
 
     # ---- the definition
@@ -284,7 +284,7 @@ def column_panels(images, g, parts):
     halo = g.DH * (g.KH - 1) if parts > 1 else 0                                 # rows below, seen by later kernel rows
     tall = 1 if parts > 1 else g.KH                                              # kernel rows beside each other
     row_bytes = g.OW * tall * g.KW * C * images.dtype.itemsize
-    at_once = min(N, max(1, panel_bytes(xp) // ((g.OH + halo) * row_bytes)))
+    at_once = min(max(1, N), max(1, panel_bytes(xp) // ((g.OH + halo) * row_bytes)))
     rows_at_once = min(g.OH, max(1, panel_bytes(xp) // (at_once * row_bytes) - halo))
     padded = xp.zeros((at_once, g.top + H + g.bottom, g.left + W + g.right, C), dtype=images.dtype)
     bytes_n, bytes_h, bytes_w, bytes_c = padded.strides
@@ -384,9 +384,9 @@ def kernel_matrix(weight):
 
 def check_arguments(op, x, weight, bias):
     """Raise an error that says which argument does not fit, and how."""
-    if x.ndim != 4 or weight.ndim != 4:
-        raise ShapeError(f"{op.title}: expected x (N, C, H, W) and weight (O, C / groups, KH, KW), got shapes {x.shape} "
-                         f"and {weight.shape}")
+    if x.ndim != 4 or weight.ndim != 4 or 0 in x.shape[2:]:
+        raise ShapeError(f"{op.title}: expected x (N, C, H, W) with at least one pixel, and weight (O, C / groups, KH, KW), "
+                         f"got shapes {x.shape} and {weight.shape}")
     if min(op.stride) < 1 or min(op.dilation) < 1 or min(op.padding) < 0 or op.groups < 1:
         raise ArgumentError(f"{op.title}: stride, dilation and groups must be at least 1 and padding at least 0, got "
                             f"stride {op.stride}, dilation {op.dilation}, groups {op.groups}, padding {op.padding}")

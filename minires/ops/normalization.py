@@ -2,9 +2,10 @@
 import math
 
 from minires.backend import array_module
-from minires.errors import ShapeError
+from minires.errors import DTypeError, ShapeError
 from minires.op import Op
 from minires.ops.layout import channels_last
+from minires.tensor import Tensor
 
 BLOCK_BYTES = 512 * 1024  # a block of rows that several passes find in the cache
 LINE_LENGTH = 2048  # floats in a line of a block: NumPy's inner loops want to be long
@@ -30,6 +31,7 @@ def batch_norm(x, weight, bias, running_mean, running_var, training, momentum=0.
 
     Raises:
         ShapeError: ranks or channels do not fit; or, in training, there is one value per channel.
+        DTypeError: the running statistics are tensors.
     """
     return BatchNorm(running_mean, running_var, training, momentum, eps, freeze_statistics)(x, weight, bias)
 
@@ -160,7 +162,8 @@ def batch_statistics(lines, C):
         sums += channel_sums(moved, C)
         squares += channel_products(moved, moved, C)
     distance = sums / M                                                          # of the mean from the guess
-    return guess + distance, squares / M - distance * distance
+    var = xp.maximum(squares / M - distance * distance, 0)                       # rounding can leave -0.0001 of a constant
+    return guess + distance, var
 
 
 def gradient_sums(dy_lines, x_lines, mean, C):
@@ -223,7 +226,9 @@ def channel_axes(x):
 
 
 def check_arguments(op, x, weight, bias):
-    """Raise a ShapeError that says which argument does not fit."""
+    """Raise an error that says which argument does not fit."""
+    if isinstance(op.running_mean, Tensor) or isinstance(op.running_var, Tensor):
+        raise DTypeError(f"{op.title}: running_mean and running_var are arrays, updated in place: pass .data of a Tensor")
     if x.ndim not in (2, 4):
         raise ShapeError(f"{op.title}: expected x (N, C, H, W) or (N, C), got shape {x.shape}")
     C = x.shape[1]

@@ -47,9 +47,9 @@ class Pool2d(Op):
     """What max and average pooling share: the geometry of the windows."""
 
     def __init__(self, kernel_size, stride, padding):
-        self.kernel_size = pair(kernel_size)
-        self.stride = self.kernel_size if stride is None else pair(stride)
-        self.padding = pair(padding)
+        self.kernel_size = pair(self, "kernel_size", kernel_size)
+        self.stride = self.kernel_size if stride is None else pair(self, "stride", stride)
+        self.padding = pair(self, "padding", padding)
 
     def padded(self, x, value):
         """x with a border of `value`: (N, C, H, W) -> (N, C, H + 2 PH, W + 2 PW)."""
@@ -81,8 +81,8 @@ class Pool2d(Op):
 
     def check(self, x):
         """Raise an error that says what does not fit."""
-        if x.ndim != 4:
-            raise ShapeError(f"{self.title}: expected x (N, C, H, W), got shape {x.shape}")
+        if x.ndim != 4 or 0 in x.shape[2:]:
+            raise ShapeError(f"{self.title}: expected x (N, C, H, W) with at least one pixel, got shape {x.shape}")
         if min(self.kernel_size) < 1 or min(self.stride) < 1:
             raise ArgumentError(f"{self.title}: kernel_size and stride must be at least 1, got {self.kernel_size} and "
                                 f"{self.stride}")

@@ -78,7 +78,8 @@ class Transpose(Op):
 
     def forward(self, x):
         axes = self.axes or tuple(range(x.ndim))[::-1]
-        if sorted([axis % x.ndim if x.ndim else axis for axis in axes]) != list(range(x.ndim)):
+        in_range = all(-x.ndim <= axis < x.ndim for axis in axes)
+        if not in_range or sorted([axis % x.ndim for axis in axes]) != list(range(x.ndim)):
             raise ShapeError(f"{self.title}: axes {self.axes} are not an order of the {x.ndim} axes of {x.shape}")
         self.saved = tuple([axis % x.ndim for axis in axes])
         return x.transpose(self.saved)
