@@ -1,4 +1,6 @@
 """The published nets by name. Each takes the options of its family: `resnet20(seed=1)` is `cifar_net(20, seed=1)`."""
+import difflib
+
 from minires.errors import UnknownNameError
 from minires.models.families import cifar_net, imagenet_net
 
@@ -106,5 +108,7 @@ def make(name: str, **options):
         UnknownNameError: there is no such net; the message lists those that there are.
     """
     if name not in NAMED:
-        raise UnknownNameError(f"unknown model {name!r}. Known are {', '.join(NAMED)}")
+        near = difflib.get_close_matches(str(name), NAMED, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise UnknownNameError(f"unknown model {name!r}.{guess} Known are {', '.join(NAMED)}")
     return NAMED[name](**options)
