@@ -3,13 +3,16 @@
 Importing it imports NumPy and nothing slow: matplotlib comes with the first use of `mr.plot`, CuPy with the first
 `.to("cuda")`.
 """
+import difflib
 import importlib
 
 from minires.tensor import Tensor  # first, as its file holds the package's one import cycle
 
 from minires import data, models, nn, ops, optim  # isort: skip
 from minires.autograd import BackwardHook, BackwardStep, Op, backward_steps, no_grad, reference_ops
+from minires.debug import detect_anomaly, detect_writes
 from minires.errors import (
+    AnomalyError,
     ArgumentError,
     BackwardError,
     DataError,
@@ -32,6 +35,7 @@ from minires.summary import summary
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnomalyError",
     "ArgumentError",
     "BackwardError",
     "BackwardHook",
@@ -52,6 +56,8 @@ __all__ = [
     "UnknownNameError",
     "backward_steps",
     "data",
+    "detect_anomaly",
+    "detect_writes",
     "gradcheck",
     "load",
     "models",
@@ -72,4 +78,5 @@ def __getattr__(name):
     """Import `mr.plot`, and matplotlib with it, when it is first used (PEP 562)."""
     if name == "plot":
         return importlib.import_module("minires.plot")
-    raise AttributeError(f"module 'minires' has no attribute {name!r}")
+    near = difflib.get_close_matches(name, __all__, n=1)
+    raise AttributeError(f"module 'minires' has no attribute {name!r}{f': did you mean {near[0]}?' if near else ''}")

@@ -136,6 +136,8 @@ def _run_backward(root, order, seed, retain_graph):
         except Exception as error:
             error.add_note(op.note("backward"))
             raise
+        for hook in state.hooks:
+            hook.after_step(step)
         yield step
         if not retain_graph:
             op.release()
@@ -157,8 +159,10 @@ def _contribute(table, step):
             got = (f"shape {gradient.shape}" if hasattr(gradient, "shape") else
                    "None" if gradient is None else f"a {type(gradient).__name__}")
             raise BackwardError(f"{op.title}: backward returned {got} for input {i}, which has shape {shape}")
-        if gradient.dtype != dtype:  # float32 input beside a float64 one
-            gradient = gradient.astype(dtype)
+        if gradient.dtype != dtype:
+            if gradient.dtype != step.grad_output.dtype:
+                raise BackwardError(f"{op.title}: backward returned {gradient.dtype} for input {i}, which has dtype {dtype}")
+            gradient = gradient.astype(dtype)  # a float32 input beside a float64 one
         table.add(x, gradient)
 
 

@@ -48,16 +48,22 @@ class reference_ops(_Setting):
 
 
 class BackwardHook:
-    """What can watch the backward passes of a thread, inside `with hook:`. Override what you need.
+    """What can watch the ops and the backward passes of a thread, inside `with hook:`. Override what you need.
 
     Breakpoints, the gradient recorder and progress displays are hooks.
     """
+
+    def after_forward(self, op, inputs, output):
+        """An op has computed `output` from `inputs`, all arrays (None for an absent bias)."""
 
     def start_of_pass(self, root):
         """A backward pass from the tensor `root` begins."""
 
     def before_step(self, step):
         """An op's gradient is complete and its `backward` is about to run."""
+
+    def after_step(self, step):
+        """An op's `backward` has run, and `step.grad_inputs` holds what it returned."""
 
     def leaf_gradient(self, leaf, gradient):
         """This pass contributes `gradient` (all of it) to a leaf such as a weight."""

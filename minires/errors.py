@@ -29,6 +29,10 @@ class GradcheckError(MiniresError, AssertionError):
     """A gradient differs from the numerical derivative."""
 
 
+class AnomalyError(MiniresError, ArithmeticError):
+    """An op's output or gradient is not finite; raised inside `detect_anomaly()`."""
+
+
 class ArgumentError(MiniresError, ValueError):
     """An argument has a value that makes no sense where it stands."""
 

@@ -50,6 +50,7 @@ class Op:
         self.needs_grad = tuple([state.grad_enabled and x is not None and x.requires_grad for x in inputs])
         arrays = [None if x is None else x.data for x in inputs]
         self.input_shapes = tuple([None if array is None else array.shape for array in arrays])
+        self.input_dtypes = tuple([None if array is None else array.dtype for array in arrays])
         self._check_devices(arrays)
         forward = self.plain_forward if state.reference and self.plain_forward else self.forward
         try:
@@ -63,11 +64,17 @@ class Op:
         if wants_grad:
             self.inputs = tuple([None if not wanted else x if x.op is None else x.op
                                  for x, wanted in zip(inputs, self.needs_grad, strict=True)])
-            self.input_dtypes = tuple([None if array is None else array.dtype for array in arrays])
             self.where = user_frame()
             self._output = weakref.ref(output)
             output.op = self
+        if state.hooks:
+            self._show_to_hooks(arrays, output.data)
         return output
+
+    def _show_to_hooks(self, arrays, y):
+        self.where = user_frame()
+        for hook in state.hooks:
+            hook.after_forward(self, arrays, y)
 
     @property
     def output(self):
@@ -90,7 +97,8 @@ class Op:
             raise DeviceError(f"{self.title}: got {places}: move them to one device with .to(…)")
 
     def note(self, direction):
-        """The line under an error: which op, in which layer, on which shapes, called from where."""
-        shapes = ", ".join(str(shape) for shape in self.input_shapes)
+        """The line under an error: which op, in which layer, on which shapes and dtypes, called from where."""
+        shapes = ", ".join("None" if shape is None else f"{shape} {dtype}"
+                           for shape, dtype in zip(self.input_shapes, self.input_dtypes, strict=True))
         file, line = self.where
         return f"minires: in the {direction} of {self.title} on shapes {shapes}, called at {file}:{line}"

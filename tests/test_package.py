@@ -18,7 +18,7 @@ LAYERS = (
     {"ops"},
     {"nn", "optim", "gradient_check", "files", "data"},
     {"models"},
-    {"probe", "summary"},
+    {"probe", "summary", "debug"},
     {"plot"},
     {"lesson"},
     {"cli", "__main__", "__init__"},
