@@ -170,10 +170,11 @@ def gradient_sums(dy_lines, x_lines, mean, C):
     """Σ dy and Σ dy (x - mean) over all pixels, (C,) in float64."""
     xp = array_module(dy_lines)
     sums, products = xp.zeros(C), xp.zeros(C)
+    mean_lines = spread(mean, x_lines)                                           # (C,) -> (T·C,)
     for block in blocks(x_lines):
         sums += channel_sums(dy_lines[block], C)
-        products += channel_products(dy_lines[block], x_lines[block], C)
-    return sums, products - mean * sums
+        products += channel_products(dy_lines[block], x_lines[block] - mean_lines, C)
+    return sums, products
 
 
 def channel_sums(lines, C):
