@@ -198,12 +198,9 @@ def correlate(images, kernels, g):
     parts = number_of_parts(g, images.shape[3], O)
     kernels = kernels.reshape(parts, -1, O)                                      # (KH·KW·C, O) -> (parts, K, O)
     y = xp.empty((N, g.OH, g.OW, O), dtype=xp.result_type(images, kernels))
-    product = None
+    scratch = None
     for block, columns in column_panels(images, g, parts):
-        multiply(columns[0], kernels[0], out=y[block])                           # (n, rows, OW, K) @ (K, O)
-        for part in range(1, parts):
-            product = multiply(columns[part], kernels[part], product)
-            y[block] += product
+        scratch = multiply_parts(columns, kernels, y[block], scratch)            # (n, rows, OW, K) @ (K, O), summed
     return y
 
 
@@ -232,12 +229,9 @@ def backward_from_columns_of_dy(images, weight, dy, g, wants_dweight):
     turned = weight[:, :, ::-1, ::-1].transpose(2, 3, 0, 1).reshape(parts, -1, C)    # (O, C, KH, KW) -> (parts, K, C)
     dx = xp.empty((N, H, W, C), dtype=dy.dtype)
     dturned = xp.zeros(turned.shape, dtype=dy.dtype)
-    product = None
+    scratch = None
     for block, columns in column_panels(dy, of_dy, parts):
-        multiply(columns[0], turned[0], out=dx[block])                           # (n, rows, W, K) @ (K, C)
-        for part in range(1, parts):
-            product = multiply(columns[part], turned[part], product)
-            dx[block] += product
+        scratch = multiply_parts(columns, turned, dx[block], scratch)            # (n, rows, W, K) @ (K, C), summed
         for part in range(parts if wants_dweight else 0):
             dturned[part] += multiply_transposed(columns[part], images[block])   # (K, n·rows·W) @ (n·rows·W, C)
     dweight = dturned.reshape(g.KH, g.KW, O, C)[::-1, ::-1]                      # turned back
@@ -300,6 +294,15 @@ def column_panels(images, g, parts):
             columns = panel[:count].reshape(count, -1, g.OW, tall * g.KW * C)
             block = slice(start, start + count), slice(row, row + rows)
             yield block, [columns[:, part * g.DH:part * g.DH + rows] for part in range(parts)]
+
+
+def multiply_parts(columns, kernels, out, scratch=None):
+    """out = Σ columns[part] @ kernels[part]. Returns its scratch array, for the next call to use again."""
+    multiply(columns[0], kernels[0], out)
+    for part in range(1, len(columns)):
+        scratch = multiply(columns[part], kernels[part], scratch)
+        out += scratch
+    return scratch
 
 
 def multiply(columns, kernels, out=None):
