@@ -10,12 +10,6 @@ def channels_last(x):
     return array_module(x).ascontiguousarray(x.transpose(0, 2, 3, 1))    # (N, C, H, W) -> (N, H, W, C)
 
 
-def empty_channels_last(shape, like):
-    """An uninitialised array shaped (N, C, H, W), with channels last in memory."""
-    N, C, H, W = shape
-    return array_module(like).empty((N, H, W, C), dtype=like.dtype).transpose(0, 3, 1, 2)
-
-
 def zeros_channels_last(shape, like):
     """Zeros shaped (N, C, H, W), with channels last in memory."""
     N, C, H, W = shape

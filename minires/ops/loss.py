@@ -36,7 +36,7 @@ class CrossEntropy(Op):
                              f"{logits.shape}")
         xp = array_module(logits)
         N, K = logits.shape
-        rows, labels = xp.arange(N), xp.asarray(self.checked_labels(N, K))   # (N,), (N,)
+        rows, labels = xp.arange(N), xp.array(self.checked_labels(N, K))     # (N,), (N,): a copy, kept for backward
         shifted = logits - logits.max(axis=1, keepdims=True)                 # (N, K): no exp overflows
         exps = xp.exp(shifted)                                               # (N, K)
         sums = exps.sum(axis=1, keepdims=True)                               # (N, K) -> (N, 1)
