@@ -5,7 +5,7 @@ import numpy as np
 
 from minires.backend import device_of
 from minires.context import state, user_frame
-from minires.errors import DeviceError, DTypeError
+from minires.errors import BackwardError, DeviceError, DTypeError
 from minires.tensor import Tensor
 
 
@@ -44,6 +44,9 @@ class Op:
     def __call__(self, *inputs):
         """Run `forward` on the tensors' arrays; where a gradient is wanted, put this op on the graph."""
         self.layer = state.layer
+        if self._output is not None:
+            raise BackwardError(f"{self.title}: this op was called before, and keeps what the backward of that call needs: "
+                                "make an op for each call")
         for x in inputs:
             if x is not None and not isinstance(x, Tensor):
                 raise DTypeError(f"{self.title}: expected tensors, got {type(x).__name__}: wrap arrays in mr.Tensor(…)")

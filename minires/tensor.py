@@ -243,7 +243,8 @@ def _floating_array(value):
     if value.dtype in (np.float32, np.float64):
         return value
     if value.dtype.kind in "biuf":
-        return value.astype(np.float32)
+        is_double = value.dtype.kind == "f" and value.dtype.itemsize >= 8  # float64 in another byte order, or longer
+        return value.astype(np.float64 if is_double else np.float32)
     raise DTypeError(f"Tensor: expected real numbers, got dtype {value.dtype}")
 
 
