@@ -115,7 +115,10 @@ class FlatNet(nn.Module):
 
 @contextlib.contextmanager
 def outputs_of(net):
-    """{module name: its output} of the forward that runs in the `with` block, each with its gradient kept."""
+    """{module name: its output} of the forward that runs in the `with` block, each with its gradient kept.
+
+    An identity makes no output of its own.
+    """
     outputs = {}
 
     def keep(name):
@@ -125,7 +128,7 @@ def outputs_of(net):
         return hook
 
     handles = [module.register_forward_hook(keep(name)) for name, module in net.named_modules()
-               if name and not isinstance(module, nn.ModuleDict)]
+               if name and not isinstance(module, (nn.ModuleDict, nn.Identity))]
     try:
         yield outputs
     finally:
