@@ -7,7 +7,7 @@ stands between the loop and the arithmetic, so *step into* in a debugger lands o
 """
 from minires.backend import array_module
 from minires.context import BackwardHook, no_grad, reference_ops, state
-from minires.errors import BackwardError
+from minires.errors import BackwardError, DTypeError
 from minires.op import Op
 from minires.tensor import Tensor
 
@@ -105,6 +105,7 @@ def backward_steps(root: Tensor, gradient=None, retain_graph: bool = False):
     Raises:
         BackwardError: `root` is a leaf, wants no gradient, has several elements and no `gradient` was given, the
             shapes differ, or the graph was freed by an earlier pass.
+        DTypeError: `gradient` does not hold real numbers.
     """
     seed = _seed_gradient(root, gradient)
     order = topological_order(root.op)
@@ -197,6 +198,8 @@ def _seed_gradient(root, gradient):
     gradient = gradient.data if isinstance(gradient, Tensor) else gradient
     if xp.shape(gradient) != root.shape:
         raise BackwardError(f"backward: gradient has shape {xp.shape(gradient)}, expected {root.shape}, as {root!r}")
+    if xp.asarray(gradient).dtype.kind not in "biuf":
+        raise DTypeError(f"backward: gradient holds {xp.asarray(gradient).dtype} values, expected real numbers")
     return xp.asarray(gradient, dtype=root.dtype)
 
 

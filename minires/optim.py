@@ -62,7 +62,7 @@ class SGD:
             g = g + self.weight_decay * w
         if self.momentum != 0:
             if self.velocities[i] is None:
-                self.velocities[i] = array_module(g).array(g)    # an array of our own: g may be the parameter's grad
+                self.velocities[i] = array_module(g).array(g, dtype=w.dtype)  # our own: g may be the parameter's grad
             else:
                 self.velocities[i] *= self.momentum
                 self.velocities[i] += g
@@ -87,8 +87,8 @@ class SGD:
         """Take the settings and velocities of a state dict; those of parameters that it lacks are cleared.
 
         Raises:
-            StateError: a setting is missing, or a velocity is of no parameter here or of another shape; all are listed,
-                and nothing was changed.
+            StateError: a setting is missing, or a velocity is of no parameter here, of another shape or not of real
+                numbers; all are listed, and nothing was changed.
         """
         keys = self._velocity_keys()
         settings = ("lr", "momentum", "weight_decay", "nesterov")
@@ -99,6 +99,8 @@ class SGD:
                 problems.append(f"{key}: is unexpected")
             elif key in shapes and np.shape(value) != shapes[key]:
                 problems.append(f"{key}: has shape {np.shape(value)}, expected {shapes[key]}")
+            elif key in shapes and np.asarray(value).dtype.kind not in "fiub":
+                problems.append(f"{key}: holds {np.asarray(value).dtype} values, expected real numbers")
         if problems:
             raise StateError("\n  ".join(["load_state_dict: this does not fit the SGD, of which nothing was changed:",
                                           *problems]))
@@ -116,6 +118,8 @@ class SGD:
         return [f"velocity.{name if name and names.count(name) == 1 else i}" for i, name in enumerate(names)]
 
     def _check_gradient(self, parameter):
+        if parameter.grad.dtype.kind not in "fiub":
+            raise DTypeError(f"SGD: {parameter!r} has a grad of {parameter.grad.dtype}, expected real numbers")
         if parameter.grad.shape != parameter.shape:
             raise ShapeError(f"SGD: {parameter!r} has a grad of shape {parameter.grad.shape}: grad must have the shape of "
                              "data; was one of them set by hand?")

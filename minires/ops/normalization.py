@@ -1,6 +1,8 @@
 """Batch normalisation: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1, and the gradients of section 3."""
 import math
 
+import numpy as np
+
 from minires.backend import array_module
 from minires.errors import DTypeError, ShapeError
 from minires.op import Op
@@ -27,11 +29,11 @@ def batch_norm(x, weight, bias, running_mean, running_var, training, momentum=0.
             does not depend on the others.
 
     Returns:
-        A tensor of x's shape.
+        A tensor of x's shape and precision.
 
     Raises:
         ShapeError: ranks or channels do not fit; or, in training, there is one value per channel.
-        DTypeError: the running statistics are tensors.
+        DTypeError: the running statistics are not arrays of float32 or float64.
     """
     return BatchNorm(running_mean, running_var, training, momentum, eps, freeze_statistics)(x, weight, bias)
 
@@ -56,6 +58,7 @@ class BatchNorm(Op):
     def plain_forward(self, x, weight, bias):
         xp = array_module(x)
         check_arguments(self, x, weight, bias)
+        weight, bias = weight.astype(x.dtype, copy=False), bias.astype(x.dtype, copy=False)   # y has x's precision
         axes, per_channel = channel_axes(x)
         if self.training:
             mean = x.mean(axis=axes)                                             # (N, C, H, W) -> (C,)
@@ -96,7 +99,7 @@ class BatchNorm(Op):
         else:
             mean, var = self.running_mean, self.running_var
         inv_std = 1 / xp.sqrt(var + self.eps)
-        self.saved = x, weight, mean.astype(x.dtype), inv_std.astype(x.dtype)
+        self.saved = x, weight.astype(x.dtype, copy=False), mean.astype(x.dtype), inv_std.astype(x.dtype)
         scale = weight * inv_std
         shift = bias - mean * scale                                              # y = scale · x + shift, per channel
         scale, shift = spread(scale, lines), spread(shift, lines)                # (C,) -> (T·C,)
@@ -230,6 +233,10 @@ def check_arguments(op, x, weight, bias):
     """Raise an error that says which argument does not fit."""
     if isinstance(op.running_mean, Tensor) or isinstance(op.running_var, Tensor):
         raise DTypeError(f"{op.title}: running_mean and running_var are arrays, updated in place: pass .data of a Tensor")
+    for name, values in (("running_mean", op.running_mean), ("running_var", op.running_var)):
+        if getattr(values, "dtype", None) not in (np.float32, np.float64):
+            got = values.dtype if hasattr(values, "dtype") else type(values).__name__
+            raise DTypeError(f"{op.title}: {name} is updated in place: expected an array of float32 or float64, got {got}")
     if x.ndim not in (2, 4):
         raise ShapeError(f"{op.title}: expected x (N, C, H, W) or (N, C), got shape {x.shape}")
     C = x.shape[1]
