@@ -211,6 +211,28 @@ def test_the_gradient_of_any_pooling_is_right(op, pooling):
     assert_right(lambda x: op(x, *window), [x])
 
 
+def first_largest(x, dy, kernel, stride, padding):
+    """dL/dx of max pooling by its definition: window by window, the first largest in reading order gets dy."""
+    (KH, KW), (SH, SW), (PH, PW) = kernel, stride, padding
+    x = np.pad(x, ((0, 0), (0, 0), (PH, PH), (PW, PW)), constant_values=-np.inf)
+    dx = np.zeros(x.shape)
+    for n, c, i, j in np.ndindex(dy.shape):
+        window = x[n, c, i * SH:i * SH + KH, j * SW:j * SW + KW]
+        row, column = np.unravel_index(window.argmax(), window.shape)
+        dx[n, c, i * SH + row, j * SW + column] += dy[n, c, i, j]
+    return dx[:, :, PH:dx.shape[2] - PH, PW:dx.shape[3] - PW]
+
+
+@examples
+@given(poolings())
+def test_of_equal_values_in_a_window_the_first_gets_the_gradient(pooling):
+    x, *window = pooling
+    tensor = mr.Tensor(np.round(x), requires_grad=True)  # five values only, so that many are equal
+    y = ops.max_pool2d(tensor, *window)
+    y.backward(cotangent(y))
+    np.testing.assert_allclose(tensor.grad, first_largest(tensor.data, cotangent(y), *window), rtol=1e-12, atol=1e-12)
+
+
 @examples
 @given(arrays(min_ndim=4))
 def test_the_gradient_of_any_global_pooling_is_right(x):
