@@ -16,7 +16,9 @@ from minires.tensor import Tensor
 STEP = 1e-5  # of the central differences: errors of f''' · STEP² / 6 and of rounding · f / STEP, both near 1e-10
 SMALLER_STEP = 1e-6  # taken where the first disagrees: nearer to the derivative, unless there is a kink
 CONVERGED = 0.2  # a disagreement that shrinks to this share with the step is that of the differences, not of backward
-ROUNDING = 2e-14  # the share of an output that its rounding may have changed: a hundred times float64's
+LAST_DIGITS = 1e-15  # relative moves of the inputs that show how much of the outputs is rounding ...
+PROBES = 4  # ... made so many times at random
+ROUNDING = 20  # times as much rounding is tolerated
 EVERY_ELEMENT = 400  # arguments of up to this size are checked at every element
 SAMPLED_ELEMENTS = 40  # of a larger one, so many elements ...
 DIRECTIONS = 8  # ... and so many random directions, each of which moves all elements
@@ -72,7 +74,8 @@ def gradcheck(function, inputs, rtol: float = 1e-5, atol: float = 1e-7, seed: in
     At a kink (a ReLU at 0) the slopes to the left and to the right stay apart: where backward's lies between them, the
     place is left out and counted.
 
-    A derivative below some 1e-9 of the outputs that it moves is lost in their rounding, so a wrong one passes too.
+    What rounding may do to a difference is tolerated: some 1e-9 of the outputs that the place moves, and more where f
+    loses digits on the way. A smaller derivative cannot be checked, so a wrong one passes.
 
     Args:
         function: takes the inputs, returns one tensor. A `Module` in float64 is checked in its parameters as well.
@@ -106,6 +109,7 @@ def gradcheck(function, inputs, rtol: float = 1e-5, atol: float = 1e-7, seed: in
         loss = Loss(function, arguments, v, centre)
         gradients = _gradients(y, v.copy(), checked, report.op, loss)
         _check_purity(loss, before, checked, report.op)
+        loss.find_rounding(checked, generator)
         for a, gradient in zip(checked, gradients, strict=True):
             report.arguments.append(_check_argument(a, to_host(gradient), loss, generator, rtol, atol))
     finally:
@@ -125,26 +129,40 @@ class Loss:
         self.centre = centre
 
     def output(self):
-        """f at the present values of the arguments, as an array of its own: f may return a view of them."""
-        return _output(self.function, self.arguments).data.copy()
+        """f at the present values of the arguments, as an array: it may be a view of them."""
+        return _output(self.function, self.arguments).data
+
+    def find_rounding(self, checked, generator):
+        """Set `rounding`, how far each output moves where nothing but the last digits of the inputs does."""
+        kept = [a.data.copy() for a in checked]
+        self.rounding = LAST_DIGITS * abs(self.centre)
+        try:
+            for _ in range(PROBES):
+                for a, values in zip(checked, kept, strict=True):
+                    noise = LAST_DIGITS * to_device(generator.standard_normal(a.shape), device_of(a.data))
+                    a.data[...] = values + values * noise
+                self.rounding = array_module(self.v).maximum(self.rounding, abs(self.output() - self.centre))
+        finally:
+            for a, values in zip(checked, kept, strict=True):
+                a.data[...] = values
 
     def slopes(self, a, gradient, direction, step, rtol, atol):
         """The derivatives along a direction, as `Slopes`; the argument's data are moved, and put back."""
+        moved = direction != 0
+        got = float((gradient[moved] * direction[moved]).sum())  # only there: a NaN elsewhere is not the fault of this place
         kept = a.data.copy()
-        direction = step * to_device(direction, device_of(a.data))
+        h = step * to_device(direction, device_of(a.data))
         try:
-            a.data += direction
-            right, right_of_kept = self.v * (self.output() - self.centre), a.data - kept
-            a.data[...] = kept - direction
-            left, left_of_kept = self.v * (self.centre - self.output()), kept - a.data
+            a.data[...] = kept + h
+            right = self.v * (self.output() - self.centre)
+            a.data[...] = kept - h
+            left = self.v * (self.centre - self.output())
         finally:
             a.data[...] = kept
-        moved = to_host(right_of_kept + left_of_kept) / (2 * step)  # the direction, but for the rounding of x + h
         outputs = to_host(right + left) / (2 * step)  # v · ∂f, an array of the output's shape
-        touched = to_host(self.v * self.centre)[(outputs != 0) | (not outputs.any())]
-        derivative = float(outputs.sum())
-        tolerated = rtol * abs(derivative) + atol * _length(outputs) + ROUNDING / step * _length(touched)
-        return Slopes(float((gradient * moved).sum()), float(left.sum()) / step, float(right.sum()) / step, tolerated)
+        rounding = to_host(self.v * self.rounding)[(outputs != 0) | (not outputs.any())] / step
+        tolerated = rtol * abs(float(outputs.sum())) + atol * _length(outputs) + ROUNDING * _length(rounding)
+        return Slopes(got, float(left.sum()) / step, float(right.sum()) / step, tolerated)
 
 
 @dataclass
@@ -167,6 +185,14 @@ class Slopes:
         return abs(self.got - self.expected)
 
     @property
+    def error(self):
+        """The distance in units of what is tolerated: above 1 is wrong, and so is what is not finite."""
+        if self.distance == 0:
+            return 0.0
+        can_divide = 0 < self.tolerated < np.inf and self.distance < np.inf  # NaN is not
+        return self.distance / self.tolerated if can_divide else np.inf
+
+    @property
     def jump(self):
         """How far the slopes to the left and to the right lie apart."""
         return abs(self.right - self.left)
@@ -177,19 +203,17 @@ def _check_argument(a, gradient, loss, generator, rtol, atol):
     result = ArgumentCheck(a.name, a.shape)
     for place, direction in _directions(a.shape, generator):
         slopes = loss.slopes(a, gradient, direction, STEP, rtol, atol)
-        if not slopes.distance <= slopes.tolerated:  # so that NaN is a disagreement
+        if slopes.error > 1:
             wider, slopes = slopes, loss.slopes(a, gradient, direction, SMALLER_STEP, rtol, atol)
             if _is_kink(wider, slopes):
                 result.kinks += 1
                 continue
             if np.isfinite(wider.distance):
                 slopes.tolerated += CONVERGED * wider.distance
-        # where nothing is tolerated, as all outputs are 0 and stay so, only 0 is right
-        error = slopes.distance / slopes.tolerated if slopes.tolerated else np.inf if slopes.distance else 0.0
         result.checked += 1
-        result.wrong += not error <= 1
-        if result.worst is None or not error <= result.worst.error:
-            result.worst = Comparison(place, slopes.got, slopes.expected, error)
+        result.wrong += slopes.error > 1
+        if result.worst is None or slopes.error > result.worst.error:
+            result.worst = Comparison(place, slopes.got, slopes.expected, slopes.error)
     return result
 
 
@@ -198,7 +222,7 @@ def _is_kink(wider, slopes):
 
     A backward that is wrong at a smooth place does not pass as a kink, nor does one whose slope lies outside of both.
     """
-    return slopes.jump > wider.jump / 2 and slopes.distance <= 0.55 * slopes.jump
+    return wider.jump / 2 < slopes.jump < np.inf and slopes.distance <= 0.55 * slopes.jump
 
 
 def _length(values):
