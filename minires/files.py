@@ -25,7 +25,7 @@ COMPRESSIONS = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}  # and how mu
 HEADER_BYTES = 2000  # at most, in a .npy file: enough for 64 axes, and not for nests that a parser gets lost in
 BOMB_BYTES, BOMB_FACTOR = 2**30, 100  # what expands beyond both, in bytes and in multiples of the file, is not weights
 PYTORCH = ("it is a PyTorch file or another pickle: convert it where PyTorch is installed: "
-           "np.savez('weights.npz', **{name: tensor.numpy() for name, tensor in state_dict.items()})")
+           "np.savez('weights.npz', **{name: x.detach().numpy() for name, x in state_dict.items()})")
 
 
 def save(module_or_dict, path):

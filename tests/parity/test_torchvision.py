@@ -3,28 +3,19 @@
 In float64, and on images at which no ReLU and no max pooling stands at a kink: see test_nets.py.
 """
 import gc
-import importlib.util
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the comparison needs PyTorch: pip install minires[parity]")
-if importlib.util.find_spec("torchvision") is None:
-    pytest.skip("the comparison needs torchvision: pip install minires[parity]", allow_module_level=True)
 
 import minires as mr
 from minires import models
 from tests.parity.comparison import assert_close, assert_same_gradients, assert_same_state, normal, to_numpy
 from tests.parity.torch_nets import count_kinks
+from tests.parity.torchvision_import import import_torchvision
 
-try:
-    import torchvision
-except RuntimeError:  # its compiled operators do not fit this PyTorch: declare the two whose absence stops the import
-    OPERATORS = torch.library.Library("torchvision", "DEF")
-    for operator in ("nms", "qnms"):
-        OPERATORS.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import torchvision
-
+torchvision = import_torchvision()
 TOLERANCE = 1e-9  # rounding grows by a factor from layer to layer; the deepest has 152
 DEPTHS = [18, 34, 50, 101, 152]
 
