@@ -202,8 +202,7 @@ def _load_safetensors(path):
     try:
         from safetensors.numpy import load_file
     except ImportError as error:
-        raise FileError(f"load: reading {str(path)!r} needs the package safetensors: pip install \"minires[safetensors]\""
-                        ) from error
+        raise FileError(f"load: reading {str(path)!r} needs the package safetensors: pip install safetensors") from error
     try:
         return load_file(path)
     except (OSError, MemoryError):
