@@ -133,6 +133,12 @@ class Tensor:
             raise ShapeError(f"item: a tensor of one element is needed, got shape {self.shape}")
         return self.data.item()
 
+    def __float__(self):
+        return float(self.item())
+
+    def __bool__(self):
+        return bool(self.item())
+
     def to(self, device: str):
         """This tensor on another device ("cpu", "cuda", "cuda:1"); gradients flow back through the move."""
         index = parse_device(device)

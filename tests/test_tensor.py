@@ -180,3 +180,12 @@ def test_retain_grad_needs_a_tensor_that_wants_a_gradient():
 def test_an_attribute_that_does_not_exist_cannot_be_set_by_mistake():
     with pytest.raises(AttributeError):
         mr.Tensor([1.0]).gard = None
+
+
+def test_a_tensor_of_one_element_is_a_number_and_others_are_told_why_not():
+    assert float(mr.Tensor([2.5])) == 2.5
+    assert bool(mr.Tensor(1.0)) is True
+    assert bool(mr.Tensor([[0.0]])) is False
+    for convert in (float, bool):
+        with pytest.raises(mr.ShapeError, match=r"one element is needed, got shape \(2,\)"):
+            convert(mr.Tensor([1.0, 2.0]))
