@@ -110,7 +110,7 @@ class BatchNorm(Op):
         return as_image(y, x.shape)                                              # (R, T·C) -> (N, C, H, W)
 
     def backward(self, dy):
-        """dx = a · dy + b · x + c, with three numbers for each channel."""
+        """dx = a · (dy + b · x + c), with three numbers for each channel."""
         xp = array_module(dy)
         x, weight, mean, inv_std = self.saved
         x_lines, C = as_lines(x)                                                 # (N, C, H, W) -> (R, T·C)
@@ -123,14 +123,14 @@ class BatchNorm(Op):
             xp.multiply(dy_lines, spread(a, dy_lines), out=dx)
         else:
             M = x.size // C
-            b = -a * inv_std * dweight / M                                       # the path through the variance
-            c = -a * dbias / M - b * mean                                        # the path through the mean
+            b = -inv_std * dweight / M                                           # the path through the variance
+            c = -dbias / M - b * mean                                            # the path through the mean
             a, b, c = [spread(v, dy_lines) for v in (a, b, c)]                   # (C,) -> (T·C,)
             for block in blocks(x_lines):
-                through_var = x_lines[block] * b
-                through_var += c
-                xp.multiply(dy_lines[block], a, out=dx[block])
-                dx[block] += through_var
+                xp.multiply(x_lines[block], b, out=dx[block])
+                dx[block] += dy_lines[block]
+                dx[block] += c
+                dx[block] *= a
         return as_image(dx, x.shape), dweight.astype(dy.dtype), dbias.astype(dy.dtype)
 
     # ---- statistics
