@@ -30,6 +30,7 @@ class Op:
     needs_grad: tuple = ()  # for each input: is its gradient wanted?
     input_shapes: tuple = ()  # of the arrays that it was called on; None for an absent bias
     input_dtypes: tuple = ()
+    made: tuple | None = None  # (shape, dtype) of the output; None before forward has run
     saved = None  # the arrays that forward leaves for backward
     layer: str | None = None  # dotted name of the module that called it
     where: tuple | None = None  # (file, line) of the user's code that called it
@@ -64,6 +65,7 @@ class Op:
             raise
         wants_grad = True in self.needs_grad
         output = Tensor._from_op(y, wants_grad)
+        self.made = output.shape, output.dtype
         if wants_grad:
             self.inputs = tuple([None if not wanted else x if x.op is None else x.op
                                  for x, wanted in zip(inputs, self.needs_grad, strict=True)])
@@ -103,5 +105,6 @@ class Op:
         """The line under an error: which op, in which layer, on which shapes and dtypes, called from where."""
         shapes = ", ".join("None" if shape is None else f"{shape} {dtype}"
                            for shape, dtype in zip(self.input_shapes, self.input_dtypes, strict=True))
+        made = "" if self.made is None else " -> {} {}".format(*self.made)
         file, line = self.where
-        return f"minires: in the {direction} of {self.title} on shapes {shapes}, called at {file}:{line}"
+        return f"minires: in the {direction} of {self.title} on shapes {shapes}{made}, called at {file}:{line}"

@@ -150,7 +150,8 @@ def test_an_error_in_a_backward_names_the_line_of_the_forward():
     loss = (y * 2).sum()
     with pytest.raises(ZeroDivisionError, match="the backward broke") as caught:
         loss.backward()
-    assert notes_of(caught.value) == [f"minires: in the backward of Breaks on shapes (2, 3) float64, None, called at "
+    assert notes_of(caught.value) == [f"minires: in the backward of Breaks on shapes (2, 3) float64, None -> "
+                                      f"(2, 3) float64, called at "
                                       f"{__file__}:{line}"]
 
 
@@ -196,7 +197,8 @@ def test_a_backward_that_returns_no_gradient_of_its_inputs_is_told_so(gradients,
     with pytest.raises(BackwardError, match="^Returns: " + message) as caught:
         y.sum().backward()
     [note] = notes_of(caught.value)
-    assert f"in the backward of Returns on shapes (2, 3) float64, (3,) float64, called at {__file__}:" in note
+    shapes = "(2, 3) float64, (3,) float64 -> (2, 3) float64"
+    assert f"in the backward of Returns on shapes {shapes}, called at {__file__}:" in note
 
 
 def test_a_gradient_that_is_not_wanted_may_be_anything():

@@ -1,98 +1,99 @@
 """The published nets by name. Each takes the options of its family: `resnet20(seed=1)` is `cifar_net(20, seed=1)`."""
 import difflib
+import inspect
 
-from minires.errors import UnknownNameError
+from minires.errors import ArgumentError, UnknownNameError
 from minires.models.families import cifar_net, imagenet_net
 
 
 def resnet20(**options):
     """The residual net of 20 layers for CIFAR (He et al. 2015, table 6): 0.27 M parameters."""
-    return cifar_net(20, **options)
+    return cifar_net(20, **known(cifar_net, options))
 
 
 def resnet32(**options):
     """The residual net of 32 layers for CIFAR (He et al. 2015, table 6): 0.46 M parameters."""
-    return cifar_net(32, **options)
+    return cifar_net(32, **known(cifar_net, options))
 
 
 def resnet44(**options):
     """The residual net of 44 layers for CIFAR (He et al. 2015, table 6): 0.66 M parameters."""
-    return cifar_net(44, **options)
+    return cifar_net(44, **known(cifar_net, options))
 
 
 def resnet56(**options):
     """The residual net of 56 layers for CIFAR (He et al. 2015, table 6): 0.85 M parameters."""
-    return cifar_net(56, **options)
+    return cifar_net(56, **known(cifar_net, options))
 
 
 def resnet110(**options):
     """The residual net of 110 layers for CIFAR (He et al. 2015, table 6): 1.7 M parameters."""
-    return cifar_net(110, **options)
+    return cifar_net(110, **known(cifar_net, options))
 
 
 def resnet1202(**options):
     """The residual net of 1202 layers for CIFAR (He et al. 2015, table 6): 19.4 M parameters."""
-    return cifar_net(1202, **options)
+    return cifar_net(1202, **known(cifar_net, options))
 
 
 def plain20(**options):
     """The plain twin of `resnet20`."""
-    return cifar_net(20, residual=False, **options)
+    return cifar_net(20, residual=False, **known(cifar_net, options))
 
 
 def plain32(**options):
     """The plain twin of `resnet32`."""
-    return cifar_net(32, residual=False, **options)
+    return cifar_net(32, residual=False, **known(cifar_net, options))
 
 
 def plain44(**options):
     """The plain twin of `resnet44`."""
-    return cifar_net(44, residual=False, **options)
+    return cifar_net(44, residual=False, **known(cifar_net, options))
 
 
 def plain56(**options):
     """The plain twin of `resnet56`."""
-    return cifar_net(56, residual=False, **options)
+    return cifar_net(56, residual=False, **known(cifar_net, options))
 
 
 def plain110(**options):
     """The plain twin of `resnet110`."""
-    return cifar_net(110, residual=False, **options)
+    return cifar_net(110, residual=False, **known(cifar_net, options))
 
 
 def resnet18(**options):
     """The residual net of 18 layers for ImageNet (He et al. 2015, table 1)."""
-    return imagenet_net(18, **options)
+    return imagenet_net(18, **known(imagenet_net, options))
 
 
 def resnet34(**options):
     """The residual net of 34 layers for ImageNet (He et al. 2015, table 1)."""
-    return imagenet_net(34, **options)
+    return imagenet_net(34, **known(imagenet_net, options))
 
 
 def resnet50(**options):
     """The residual net of 50 layers for ImageNet (He et al. 2015, table 1)."""
-    return imagenet_net(50, **options)
+    return imagenet_net(50, **known(imagenet_net, options))
 
 
 def resnet101(**options):
     """The residual net of 101 layers for ImageNet (He et al. 2015, table 1)."""
-    return imagenet_net(101, **options)
+    return imagenet_net(101, **known(imagenet_net, options))
 
 
 def resnet152(**options):
     """The residual net of 152 layers for ImageNet (He et al. 2015, table 1)."""
-    return imagenet_net(152, **options)
+    return imagenet_net(152, **known(imagenet_net, options))
 
 
 def plain18(**options):
     """The plain twin of `resnet18`."""
-    return imagenet_net(18, residual=False, **options)
+    return imagenet_net(18, residual=False, **known(imagenet_net, options))
 
 
 def plain34(**options):
     """The plain twin of `resnet34`."""
-    return imagenet_net(34, residual=False, **options)
+    return imagenet_net(34, residual=False, **known(imagenet_net, options))
 
 
 NAMED = {maker.__name__: maker for maker in (
@@ -112,3 +113,18 @@ def make(name: str, **options):
         guess = f" Did you mean {near[0]!r}?" if near else ""
         raise UnknownNameError(f"unknown model {name!r}.{guess} Known are {', '.join(NAMED)}")
     return NAMED[name](**options)
+
+
+def known(family, options) -> dict:
+    """The options, or an error that names the family's nearest one.
+
+    Raises:
+        ArgumentError: the family has no such option, or the net's name has decided it already (its depth).
+    """
+    names = [name for name in inspect.signature(family).parameters if name != "depth"]
+    for option in options:
+        if option not in names:
+            near = difflib.get_close_matches(option, names, n=1)
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            raise ArgumentError(f"{family.__name__}: unknown option {option!r}.{guess} Known are {', '.join(names)}")
+    return options

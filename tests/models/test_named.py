@@ -75,3 +75,9 @@ def test_an_unknown_name_is_told_a_near_one_and_all_that_there_are(name, guess):
 def test_a_name_that_is_near_to_none_gets_no_guess(name):
     with pytest.raises(UnknownNameError, match=rf"^unknown model {name!r}\. Known are resnet18"):
         models.make(name)
+
+
+def test_an_unknown_option_is_told_the_nearest_one():
+    for make in (lambda: models.resnet20(shortcutt="B"), lambda: models.make("plain18", shortcutt="B")):
+        with pytest.raises(ArgumentError, match=r"unknown option 'shortcutt'\. Did you mean 'shortcut'\?"):
+            make()
