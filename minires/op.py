@@ -66,20 +66,16 @@ class Op:
         wants_grad = True in self.needs_grad
         output = Tensor._from_op(y, wants_grad)
         self.made = output.shape, output.dtype
+        if wants_grad or state.hooks:
+            self.where = user_frame()
         if wants_grad:
             self.inputs = tuple([None if not wanted else x if x.op is None else x.op
                                  for x, wanted in zip(inputs, self.needs_grad, strict=True)])
-            self.where = user_frame()
             self._output = weakref.ref(output)
             output.op = self
-        if state.hooks:
-            self._show_to_hooks(arrays, output.data)
-        return output
-
-    def _show_to_hooks(self, arrays, y):
-        self.where = user_frame()
         for hook in state.hooks:
-            hook.after_forward(self, arrays, y)
+            hook.after_forward(self, arrays, output.data)
+        return output
 
     @property
     def output(self):
