@@ -5,7 +5,7 @@ last to leaves such as weights, gives the graph.
 The backward pass walks that graph once, in reverse topological order, and calls each op's `backward`: nothing else
 stands between the loop and the arithmetic, so *step into* in a debugger lands on it.
 """
-from minires.backend import array_module
+from minires.backend import array_module, use_device_of
 from minires.context import BackwardHook, no_grad, reference_ops, state
 from minires.errors import BackwardError, DTypeError
 from minires.op import Op
@@ -72,10 +72,13 @@ class GradientTable:
         return self._gradients.pop(id(node), None)
 
 
-def topological_order(root: Op) -> list:
+def topological_order(root: Op, part=None) -> list:
     """Every op and leaf that lies on a way from a leaf that wants a gradient to `root`, each after its inputs.
 
     Iterative, so depth is not limited by Python's recursion; each op is visited once, so time is linear.
+
+    Args:
+        part: ids of ops; the walk ends at what is not in it. None: it ends at the leaves.
     """
     order, seen, stack = [], set(), [(root, False)]
     while stack:
@@ -85,7 +88,7 @@ def topological_order(root: Op) -> list:
         elif id(node) not in seen:
             seen.add(id(node))
             stack.append((node, True))
-            if isinstance(node, Op):
+            if isinstance(node, Op) and (part is None or id(node) in part):
                 _check_not_released(node)
                 # reversed, so that the first input is visited first and leaves such as weights come last
                 stack.extend([(x, False) for x in reversed(node.inputs) if x is not None])
@@ -96,7 +99,8 @@ def backward_steps(root: Tensor, gradient=None, retain_graph: bool = False):
     """Run the backward pass from `root` one op at a time: yields a `BackwardStep` after each op's backward.
 
     `root.backward()` is this generator, run to its end. Leaves get their `grad` as soon as it is complete. Each op's
-    saved arrays are freed after its step, unless `retain_graph`.
+    saved arrays are freed after its step, unless `retain_graph`. A part of the graph that `nn.checkpoint` keeps no ops of
+    yields the steps of those that are made again.
 
     Args:
         root: the tensor to differentiate, with one element unless `gradient` is given.
@@ -123,9 +127,16 @@ def _run_backward(root, order, seed, retain_graph):
         if isinstance(op, Tensor):
             _deliver_to_leaf(op, grad_output)
             continue
+        if op.rebuild is not None:  # a checkpointed part: its ops take the place of the one that stood for them
+            ops = _rebuild(op, retain_graph)
+            table.add(ops[-1], grad_output)
+            order.extend(ops)
+            del ops  # so that each is freed after its step
+            continue
         output = op.output
         if output is not None and output.retains_grad:
             _add_to_grad(output, grad_output)
+        use_device_of(grad_output)
         step = BackwardStep(op, grad_output)
         for hook in state.hooks:
             hook.before_step(step)
@@ -144,6 +155,20 @@ def _run_backward(root, order, seed, retain_graph):
             op.release()
     for hook in state.hooks:
         hook.end_of_pass()
+
+
+def _rebuild(op, retain_graph):
+    """The ops of a checkpointed part, whose forward runs again."""
+    try:
+        ops = op.rebuild()
+    except Exception as error:
+        error.add_note(op.note("recomputed forward"))
+        raise
+    for hook in state.hooks:
+        hook.after_rebuild(op, ops[-1])
+    if not retain_graph:
+        op.release()
+    return ops
 
 
 def _contribute(table, step):

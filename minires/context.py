@@ -12,6 +12,7 @@ class State(threading.local):
     reference = False  # True inside reference_ops(): ops run the form that states the definition
     layer = None  # dotted name of the module whose forward runs, such as "layer2.0.conv1"
     hooks = ()  # the BackwardHooks that watch every backward pass
+    rebuilding = None  # where nn.checkpoint was called, (file, line), while a backward pass runs that forward again
 
 
 state = State()
@@ -62,6 +63,9 @@ class BackwardHook:
     def before_step(self, step):
         """An op's gradient is complete and its `backward` is about to run."""
 
+    def after_rebuild(self, op, last):
+        """The part for which the checkpoint `op` stood was made again: its op `last` makes the same output in its place."""
+
     def after_step(self, step):
         """An op's `backward` has run, and `step.grad_inputs` holds what it returned."""
 
@@ -81,11 +85,14 @@ class BackwardHook:
 
 _OUR_CODE = tuple(os.path.join(os.path.dirname(os.path.abspath(__file__)), part)
                   for part in ("tensor.py", "op.py", "autograd.py", "ops" + os.sep, "nn" + os.sep))
+_BACKWARD_PASS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "autograd.py")
 
 
 def user_frame() -> tuple:
     """(file, line) of the nearest caller outside tensor, autograd, ops and nn."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OUR_CODE):
+        if state.rebuilding and frame.f_code.co_filename == _BACKWARD_PASS:
+            return state.rebuilding  # where the forward was called, and not where backward() was
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno

@@ -3,7 +3,7 @@ import weakref
 
 import numpy as np
 
-from minires.backend import device_of
+from minires.backend import device_of, use_device_of
 from minires.context import state, user_frame
 from minires.errors import BackwardError, DeviceError, DTypeError
 from minires.tensor import Tensor
@@ -25,6 +25,7 @@ class Op:
 
     plain_forward = None
     plain_backward = None
+    rebuild = None  # of an op that stands for a checkpointed part: makes the part's ops again; see nn.checkpoint
 
     inputs: tuple = ()  # where each gradient goes on to: the op that made this input, or the leaf; None if not wanted
     needs_grad: tuple = ()  # for each input: is its gradient wanted?
@@ -96,6 +97,8 @@ class Op:
         if len({device_of(array) for array in present}) > 1:
             places = ", ".join(f"argument {i} on {device_of(a)}" for i, a in enumerate(arrays) if a is not None)
             raise DeviceError(f"{self.title}: got {places}: move them to one device with .to(…)")
+        if present:
+            use_device_of(present[0])
 
     def note(self, direction):
         """The line under an error: which op, in which layer, on which shapes and dtypes, called from where."""

@@ -254,6 +254,11 @@ class GradientRecorder(BackwardHook):
         for name in names:
             self._norms.setdefault(("output_grad_norm", name), []).append(norm)
 
+    def after_rebuild(self, op, last):
+        """What returned a checkpointed part's output, a stage of a net say, returned that of the op which makes it now."""
+        if op in self._outputs:
+            self._outputs.setdefault(last, []).extend(self._outputs[op])
+
     def leaf_gradient(self, leaf, gradient):
         """The gradient of a weight is complete."""
         if id(leaf) in self._weights:

@@ -17,7 +17,7 @@ IMAGENET_BLOCKS = {  # depth -> (is it made of bottlenecks?, blocks in each stag
 
 
 def cifar_net(depth, residual=True, width=16, in_channels=3, num_classes=10, shortcut="A", batch_norm=True,
-              preactivation=False, init=nn.init.he_normal_, seed=0):
+              preactivation=False, init=nn.init.he_normal_, seed=0, checkpoint_every=None):
     """The nets of 6n+2 layers for small images (He et al. 2015, section 4.2), residual or plain.
 
     A 3 x 3 convolution, three stages of n blocks with two 3 x 3 convolutions each, at `width`, 2 and 4 times that many
@@ -34,6 +34,8 @@ def cifar_net(depth, residual=True, width=16, in_channels=3, num_classes=10, sho
         preactivation: the order of He et al. 2016?
         init: draws the weights of the convolutions, `init(tensor, generator)`. Those of `fc` are N(0, 1/fan_in).
         seed: each weight is drawn from (seed, its name).
+        checkpoint_every: k to keep only the inputs of every k-th block of a stage and to run the blocks' forward again in
+            the backward pass, which takes less memory and more time: see `nn.checkpoint`. None: keep all.
 
     Raises:
         ArgumentError: the depth is not 6n+2, or another number is not a positive integer.
@@ -49,17 +51,18 @@ def cifar_net(depth, residual=True, width=16, in_channels=3, num_classes=10, sho
     net = ResNet(PreactivationBasicBlock if preactivation else BasicBlock,
                  blocks=[(depth - 2) // 6] * 3, widths=[width, 2 * width, 4 * width],
                  in_channels=in_channels, num_classes=num_classes, stem="cifar", preactivation=preactivation,
-                 batch_norm=batch_norm, residual=residual, shortcut=shortcut)
+                 batch_norm=batch_norm, checkpoint_every=checked_every("cifar_net", checkpoint_every),
+                 residual=residual, shortcut=shortcut)
     return nn.init.initialize_(net, init, seed, linear_init=nn.init.lecun_normal_)
 
 
 def imagenet_net(depth, residual=True, num_classes=1000, shortcut="B", stride_on="3x3", preactivation=False,
-                 zero_init_residual=False, init=nn.init.he_normal_, seed=0):
+                 zero_init_residual=False, init=nn.init.he_normal_, seed=0, checkpoint_every=None):
     """The nets of He et al. 2015, table 1, for images of 224 x 224, residual or plain; named as torchvision names them.
 
     Args:
         depth: 18 or 34 (basic blocks), 50, 101 or 152 (bottlenecks).
-        residual, num_classes, preactivation, init, seed: as `cifar_net`.
+        residual, num_classes, preactivation, init, seed, checkpoint_every: as `cifar_net`.
         shortcut: "A", "B" (as torchvision) or "C"; see `Block`.
         stride_on: where a bottleneck halves the image, its "3x3" (torchvision) or its first "1x1" (the paper).
         zero_init_residual: start the last batch norm of each block at 0, so that F(x) = 0 and each block is its
@@ -82,7 +85,9 @@ def imagenet_net(depth, residual=True, num_classes=1000, shortcut="B", stride_on
     else:
         block = PreactivationBasicBlock if preactivation else BasicBlock
     net = ResNet(block, blocks, widths=[64, 128, 256, 512], in_channels=3, num_classes=num_classes, stem="imagenet",
-                 preactivation=preactivation, batch_norm=True, residual=residual, shortcut=shortcut, stride_on=stride_on)
+                 preactivation=preactivation, batch_norm=True,
+                 checkpoint_every=checked_every("imagenet_net", checkpoint_every), residual=residual, shortcut=shortcut,
+                 stride_on=stride_on)
     nn.init.initialize_(net, init, seed, linear_init=nn.init.lecun_normal_)
     if zero_init_residual:
         if preactivation or not residual:
@@ -95,7 +100,8 @@ def imagenet_net(depth, residual=True, num_classes=1000, shortcut="B", stride_on
     return net
 
 
-def flat_net(depth, width=16, in_channels=1, activation="relu", batch_norm=False, init=nn.init.he_normal_, seed=0):
+def flat_net(depth, width=16, in_channels=1, activation="relu", batch_norm=False, init=nn.init.he_normal_, seed=0,
+             checkpoint_every=None):
     """`depth` convolutions of 3 x 3 in a row, all of one width and stride 1: the simplest net in which to watch a
     gradient travel. Average pooling and a linear layer make 10 logits of it.
 
@@ -106,14 +112,20 @@ def flat_net(depth, width=16, in_channels=1, activation="relu", batch_norm=False
         activation: "relu", "tanh" or "sigmoid", after each convolution.
         batch_norm: one after each convolution?
         init, seed: as `cifar_net`.
+        checkpoint_every: as `cifar_net`, of layers.
 
     Raises:
         ArgumentError: a number is not a positive integer.
         UnknownNameError: no such activation.
     """
     net = FlatNet(positive_integer("flat_net", "depth", depth), positive_integer("flat_net", "width", width),
-                  in_channels, activation, batch_norm)
+                  in_channels, activation, batch_norm, checkpoint_every=checked_every("flat_net", checkpoint_every))
     return nn.init.initialize_(net, init, seed, linear_init=nn.init.lecun_normal_)
+
+
+def checked_every(owner, checkpoint_every):
+    """None, or the number of blocks of a checkpoint."""
+    return None if checkpoint_every is None else positive_integer(owner, "checkpoint_every", checkpoint_every)
 
 
 def check_shortcut(owner, shortcut):

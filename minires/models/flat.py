@@ -2,6 +2,7 @@
 from minires import nn
 from minires.errors import UnknownNameError
 from minires.models.block import convolution, normalization
+from minires.nn.checkpoint import run_in_turn
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -12,10 +13,11 @@ class FlatNet(nn.Module):
     Layers: `layer1`, `layer2`, …, each with `conv`, `bn` and `act`; then `avgpool` and `fc`.
     """
 
-    def __init__(self, depth, width, in_channels, activation, batch_norm, num_classes=10):
+    def __init__(self, depth, width, in_channels, activation, batch_norm, num_classes=10, checkpoint_every=None):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise UnknownNameError(f"flat_net: unknown activation {activation!r}: known are {', '.join(ACTIVATIONS)}")
+        self.checkpoint_every = checkpoint_every
         self.layers = []  # names of the layers, in order
         for i in range(1, depth + 1):
             layer = nn.Sequential({"conv": convolution(in_channels if i == 1 else width, width, 3),
@@ -28,8 +30,6 @@ class FlatNet(nn.Module):
 
     def forward(self, x):
         """(N, C, H, W) -> logits (N, num_classes)."""
-        y = x
-        for layer in self.layers:
-            y = getattr(self, layer)(y)
+        y = run_in_turn([getattr(self, layer) for layer in self.layers], x, self.checkpoint_every)
         y = self.avgpool(y)
         return self.fc(y)

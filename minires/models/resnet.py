@@ -16,10 +16,12 @@ class ResNet(nn.Module):
         widths: the `channels` of each stage's blocks.
         stem: the layers before the stages are made for images of this kind: "cifar" (3 x 3 convolution) or "imagenet"
             (7 x 7 convolution of stride 2, and max pooling).
+        checkpoint_every: None, or k to run each stage in checkpoints of k blocks; see `nn.checkpoint`.
         block_options: passed on to each block.
     """
 
-    def __init__(self, block, blocks, widths, in_channels, num_classes, stem, preactivation, batch_norm, **block_options):
+    def __init__(self, block, blocks, widths, in_channels, num_classes, stem, preactivation, batch_norm,
+                 checkpoint_every=None, **block_options):
         super().__init__()
         stem_channels = widths[0]
         if stem == "imagenet":
@@ -35,11 +37,13 @@ class ResNet(nn.Module):
         self.stages = []  # names of the stages, in order
         for i, (count, width) in enumerate(zip(blocks, widths, strict=True), start=1):
             strides = [1 if i == 1 else 2] + [1] * (count - 1)
-            stage = []
+            stage_blocks = []
             for stride in strides:
-                stage.append(block(channels, width, stride, batch_norm=batch_norm, **block_options))
+                stage_blocks.append(block(channels, width, stride, batch_norm=batch_norm, **block_options))
                 channels = width * block.expansion
-            setattr(self, f"layer{i}", nn.Sequential(*stage))
+            stage = nn.Sequential(*stage_blocks)
+            stage.checkpoint_every = checkpoint_every
+            setattr(self, f"layer{i}", stage)
             self.stages.append(f"layer{i}")
         if preactivation:
             self.bn_last = normalization(channels, batch_norm)

@@ -1,6 +1,7 @@
 """Modules: layers with parameters, and what holds them together."""
 from minires.nn import init
 from minires.nn.activation import ReLU, Sigmoid, Tanh
+from minires.nn.checkpoint import checkpoint
 from minires.nn.container import Sequential
 from minires.nn.convolution import Conv2d
 from minires.nn.identity import Identity
@@ -10,4 +11,4 @@ from minires.nn.normalization import BatchNorm2d
 from minires.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 
 __all__ = ["AvgPool2d", "BatchNorm2d", "Conv2d", "Flatten", "GlobalAvgPool2d", "Identity", "Linear", "MaxPool2d", "Module",
-           "ReLU", "Sequential", "Sigmoid", "Tanh", "init"]
+           "ReLU", "Sequential", "Sigmoid", "Tanh", "checkpoint", "init"]

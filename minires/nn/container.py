@@ -1,5 +1,6 @@
 """`Sequential`: modules one after another."""
 from minires.errors import ArgumentError
+from minires.nn.checkpoint import run_in_turn
 from minires.nn.module import Module
 
 
@@ -8,6 +9,10 @@ class Sequential(Module):
 
     Args:
         modules: the modules, which are then called "0", "1", …; or one dict {name: module}.
+
+    Attributes:
+        checkpoint_every: None; or k, to run the modules in checkpoints of k, which takes less memory and more time: see
+            `nn.checkpoint`. May be set at any time.
 
     `net[i]`, `net[i:j]` (a `Sequential` of the same modules, which keep their names), `len(net)` and iteration work as
     on a list.
@@ -18,6 +23,7 @@ class Sequential(Module):
 
     def __init__(self, *modules):
         super().__init__()
+        self.checkpoint_every = None
         named = modules[0] if len(modules) == 1 and isinstance(modules[0], dict) else dict(enumerate(modules))
         for name, module in named.items():
             if not isinstance(module, Module):
@@ -27,9 +33,7 @@ class Sequential(Module):
 
     def forward(self, x):
         """x through each module in turn."""
-        for module in self.children():
-            x = module(x)
-        return x
+        return run_in_turn(list(self.children()), x, self.checkpoint_every)
 
     def __len__(self):
         return len(self._child_names)

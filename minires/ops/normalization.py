@@ -4,6 +4,7 @@ import math
 import numpy as np
 
 from minires.backend import array_module
+from minires.context import state
 from minires.errors import DTypeError, ShapeError
 from minires.op import Op
 from minires.ops.layout import channels_last
@@ -142,6 +143,8 @@ class BatchNorm(Op):
 
     def update_running_statistics(self, mean, var, M):
         """Move the running statistics, in place, towards those of this batch of M values per channel."""
+        if state.rebuilding:
+            return  # the forward of a checkpointed part runs again: its batch has been counted
         self.running_mean *= 1 - self.momentum
         self.running_mean += (self.momentum * mean).astype(self.running_mean.dtype)
         self.running_var *= 1 - self.momentum
