@@ -10,7 +10,9 @@ import numpy as np
 
 from minires.errors import DeviceError, DTypeError
 
-INSTALL_CUPY = 'install it with: pip install "minires[cuda13]" (CUDA 13 drivers) or "minires[cuda12]"'
+INSTALL_CUPY = 'pip install "cupy-cuda13x[ctk]" (for drivers from 580 on) or pip install "cupy-cuda12x[ctk]" (from 525 on)'
+GET_A_DRIVER = ("install NVIDIA's driver (https://www.nvidia.com/drivers), choose a GPU in the settings of a rented notebook, "
+                "or stay on the CPU")
 
 
 def array_module(x):
@@ -21,6 +23,12 @@ def array_module(x):
     if cupy is not None and isinstance(x, cupy.ndarray):
         return cupy
     raise DTypeError(f"expected a NumPy or CuPy array, got {type(x).__module__}.{type(x).__name__}")
+
+
+def is_array(x) -> bool:
+    """Is `x` an array of NumPy or CuPy?"""
+    cupy = sys.modules.get("cupy")
+    return isinstance(x, np.ndarray) or (cupy is not None and isinstance(x, cupy.ndarray))
 
 
 def device_of(x) -> str:
@@ -55,22 +63,53 @@ def rows_of_one_product(xp, rows: int, size: int) -> int:
 
 def parse_device(device: str) -> int | None:
     """The CUDA index that a device name means, or None for "cpu"; "cuda" is "cuda:0"."""
-    kind, _, index = str(device).partition(":")
-    if kind == "cpu" and not index:
+    if device == "cpu":
         return None
-    if kind == "cuda" and (index == "" or index.isdecimal()):
-        return int(index or 0)
+    if device == "cuda":
+        return 0
+    kind, _, index = str(device).partition(":")
+    if kind == "cuda" and index.isdecimal():
+        return int(index)
     raise DeviceError(f'unknown device {device!r}: expected "cpu", "cuda" or "cuda:1"')
 
 
+def usable_device(device: str) -> str:
+    """The full name of a device that can be used: "cpu", or "cuda:0" where "cuda" was asked for.
+
+    Raises:
+        DeviceError: there is no such device, or it cannot be used; the message says why and what to do.
+    """
+    index = parse_device(device)
+    if index is None:
+        return "cpu"
+    cuda_module(index)
+    return f"cuda:{index}"
+
+
 def to_device(x, device: str):
-    """The array `x` on `device`: itself where it is there already, a copy otherwise."""
+    """The array `x` on `device`: itself where it is there already, a copy otherwise.
+
+    A CUDA device that something is moved to becomes the current one: CuPy makes new arrays there.
+    """
     index = parse_device(device)
     if index is None:
         return to_host(x)
     cupy = cuda_module(index)
-    with cupy.cuda.Device(index):
-        return cupy.asarray(x)
+    cupy.cuda.Device(index).use()
+    return cupy.asarray(x)
+
+
+def beside(x, other):
+    """The array `x` on the device of the array `other`: itself where it is there already, a copy otherwise."""
+    if type(x) is type(other) is np.ndarray:
+        return x
+    return to_device(x, device_of(other))
+
+
+def use_device_of(x):
+    """Make the device of the array `x` the one where new arrays are made: CuPy keeps a current device in each thread."""
+    if not isinstance(x, (np.ndarray, np.generic)):
+        x.device.use()
 
 
 def to_host(x) -> np.ndarray:
@@ -78,28 +117,109 @@ def to_host(x) -> np.ndarray:
     return x if array_module(x) is np else x.get()
 
 
+def as_host_array(value) -> np.ndarray:
+    """An array of NumPy or CuPy, or anything that `np.asarray` takes, as a NumPy array."""
+    cupy = sys.modules.get("cupy")
+    return value.get() if cupy is not None and isinstance(value, cupy.ndarray) else np.asarray(value)
+
+
 def cuda_module(index: int = 0):
-    """CuPy, after a tiny kernel has run on CUDA device `index`.
+    """CuPy, after tiny kernels have run on CUDA device `index`.
 
     Raises:
         DeviceError: CuPy is not installed; no driver or no such GPU; no CUDA toolkit libraries. Each says what to do.
     """
+    cupy = import_cupy()
+    _run_first_kernels(cupy, index)
+    return cupy
+
+
+def import_cupy():
+    """The module `cupy`.
+
+    Raises:
+        DeviceError: it is not installed, or its installation is broken.
+    """
     try:
         import cupy
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "cupy":
+            raise DeviceError(f"CuPy is installed but cannot be imported: {_cause(error)}. Install CuPy again: {INSTALL_CUPY}"
+                              ) from error
         raise DeviceError(f"a CUDA device needs CuPy, which is not installed: {INSTALL_CUPY}") from error
+    except Exception as error:  # of a broken installation, or of one for another NumPy: ImportError, AttributeError, …
+        raise DeviceError(f"CuPy is installed but cannot be imported: {_cause(error)}. Uninstall every package whose name "
+                          f"begins with cupy, then: {INSTALL_CUPY}") from error
+    return cupy
+
+
+def device_count(cupy) -> int:
+    """The number of CUDA devices, at least 1.
+
+    Raises:
+        DeviceError: there is no driver, it is too old for this CuPy, or there is no GPU.
+    """
     try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise DeviceError(f"no CUDA GPU can be used: {error}. Install NVIDIA's driver, or stay on the CPU") from error
+        count = cupy.cuda.runtime.getDeviceCount()  # raises where there is no driver, and does not return 0
+    except RuntimeError as error:  # CuPy's CUDARuntimeError
+        raise DeviceError(_why_no_gpu(cupy, error)) from error
+    if count == 0:
+        raise DeviceError(_why_no_gpu(cupy, "the driver lists no device"))
+    return count
+
+
+@functools.cache  # once for each device, as each run waits for the GPU; an error is not kept
+def _run_first_kernels(cupy, index):
+    count = device_count(cupy)
     if index >= count:
         raise DeviceError(f"cuda:{index} does not exist: this machine has {count} CUDA device(s), from cuda:0")
     try:
         with cupy.cuda.Device(index):
-            (cupy.arange(2) * 2).sum().get()  # the first kernel is compiled here: the toolkit must be found
-    except (RuntimeError, ImportError) as error:
-        raise DeviceError(
-            f'CuPy found a GPU but not the CUDA toolkit libraries: {error}. Install them with: '
-            f'pip install "cupy-cuda13x[ctk]" (or cupy-cuda12x[ctk])'
-        ) from error
-    return cupy
+            numbers = cupy.arange(4, dtype=np.float32).reshape(2, 2)
+            (numbers * 2).sum().get()  # compiled now, by NVRTC and with the toolkit's headers
+            (numbers @ numbers).get()  # cuBLAS
+    except Exception as error:  # RuntimeError, ImportError, OSError, MemoryError, CompileException, …
+        if _is_missing_toolkit(error):
+            raise DeviceError(
+                f"CuPy found a GPU but not the CUDA toolkit libraries, which it needs to compile kernels: {_cause(error)}. "
+                f'Install them with: pip install "{_wheel(cupy)}[ctk]"') from error
+        raise DeviceError(f"cuda:{index} is there, but a first small kernel failed on it: {type(error).__name__}: "
+                          f"{_cause(error)}. Look with nvidia-smi whether another program holds it or its memory; "
+                          "`minires doctor` lists the versions") from error
+
+
+def _why_no_gpu(cupy, error):
+    """One sentence for what is missing, and one for what to do; the driver's version tells the cases apart."""
+    wanted = cupy.cuda.runtime.runtimeGetVersion()  # of the CUDA that CuPy was built for: 13020 is 13.2
+    driver = cupy.cuda.runtime.driverGetVersion()  # the newest CUDA that the driver runs; 0 without a driver
+    if driver == 0:
+        return f"CuPy found no NVIDIA driver ({_cause(error)}): {GET_A_DRIVER}"
+    if driver // 1000 < wanted // 1000:
+        return (f"the NVIDIA driver is too old: it runs CUDA up to {cuda_version(driver)}, and this CuPy was built for "
+                f"{cuda_version(wanted)} ({_cause(error)}). Update the driver, or install the CuPy that fits it: "
+                f'pip uninstall {_wheel(cupy)}, then pip install "cupy-cuda{driver // 1000}x[ctk]"')
+    return (f"there is a driver for CUDA {cuda_version(driver)}, but no GPU can be used ({_cause(error)}). Look with "
+            "nvidia-smi whether it is listed, and whether CUDA_VISIBLE_DEVICES hides it, or stay on the CPU")
+
+
+def cuda_version(number: int) -> str:
+    """CUDA's number of a version as people write it: "13.2" for 13020."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _wheel(cupy):
+    """The name of the CuPy package that is installed, by the CUDA that it was built for."""
+    return f"cupy-cuda{cupy.cuda.runtime.runtimeGetVersion() // 1000}x"
+
+
+def _is_missing_toolkit(error):
+    """Does the error of a first kernel mean that a library or a header of the CUDA toolkit was not found?"""
+    texts = ("CUDA headers", "cannot open source file", "Failure finding")
+    return (isinstance(error, (ImportError, OSError)) or type(error).__name__ == "DynamicLibNotFoundError"
+            or any(text in str(error) for text in texts))
+
+
+def _cause(error):
+    """What an error says, on one line; CuPy frames its import errors, with the cause after "Original error:"."""
+    text = str(error).partition("Original error:")[2] or str(error)
+    return " ".join(text.split()).strip("=. ")

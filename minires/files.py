@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minires.backend import as_host_array, is_array
 from minires.errors import ArgumentError, DataError, FileError, MiniresError
 from minires.nn.module import Module
 
@@ -95,7 +96,7 @@ def _as_arrays(module_or_dict):
         raise ArgumentError(f"save: got a {type(values).__name__}, expected an nn.Module or a dict of arrays and numbers")
     arrays = {}
     for name, value in values.items():
-        array = np.asarray(value) if isinstance(value, (int, float, np.ndarray, np.generic)) else None
+        array = as_host_array(value) if isinstance(value, (int, float, np.generic)) or is_array(value) else None
         if not isinstance(name, str) or array is None or array.dtype.kind not in KINDS:
             kind = type(value).__name__ if array is None else f"{type(value).__name__} of {array.dtype}"
             raise ArgumentError(f"save: {name!r} holds a {kind}, expected names with arrays or numbers")

@@ -1,7 +1,7 @@
 """Stochastic gradient descent with momentum, and the schedule of its learning rate."""
 import numpy as np
 
-from minires.backend import array_module, to_host
+from minires.backend import array_module, as_host_array, beside, to_host, use_device_of
 from minires.errors import ArgumentError, DTypeError, ShapeError, StateError
 from minires.nn.module import write_array
 from minires.tensor import Tensor
@@ -58,12 +58,14 @@ class SGD:
 
     def _update(self, i, parameter):
         w, g = parameter.data, parameter.grad
+        use_device_of(w)
         if self.weight_decay != 0:
             g = g + self.weight_decay * w
         if self.momentum != 0:
             if self.velocities[i] is None:
                 self.velocities[i] = array_module(g).array(g, dtype=w.dtype)  # our own: g may be the parameter's grad
             else:
+                self.velocities[i] = beside(self.velocities[i], w)  # the parameter may have moved to another device
                 self.velocities[i] *= self.momentum
                 self.velocities[i] += g
             v = self.velocities[i]
@@ -87,30 +89,33 @@ class SGD:
         """Take the settings and velocities of a state dict; those of parameters that it lacks are cleared.
 
         Raises:
-            StateError: a setting is missing, or a velocity is of no parameter here, of another shape or not of real
-                numbers; all are listed, and nothing was changed.
+            StateError: a setting is missing or not a number of its kind, or a velocity is of no parameter here, of another
+                shape or not of real numbers; all are listed, and nothing was changed.
         """
         keys = self._velocity_keys()
         settings = ("lr", "momentum", "weight_decay", "nesterov")
         shapes = dict(zip(keys, [parameter.shape for parameter in self.params], strict=True))
         problems = [f"{name}: is missing" for name in settings if name not in state_dict]
-        for key, value in state_dict.items():
+        given = {key: as_host_array(value) for key, value in state_dict.items()}
+        for key, value in given.items():
             if key not in shapes and key not in settings:
                 problems.append(f"{key}: is unexpected")
-            elif key in shapes and np.shape(value) != shapes[key]:
-                problems.append(f"{key}: has shape {np.shape(value)}, expected {shapes[key]}")
-            elif key in shapes and np.asarray(value).dtype.kind not in "fiub":
-                problems.append(f"{key}: holds {np.asarray(value).dtype} values, expected real numbers")
+            elif value.dtype.kind not in "fiub":
+                problems.append(f"{key}: holds {value.dtype} values, expected real numbers")
+            elif value.shape != shapes.get(key, ()):
+                problems.append(f"{key}: has shape {value.shape}, expected {shapes.get(key, 'one number')}")
+            elif key in settings and not value >= 0:
+                problems.append(f"{key}: is {value}, expected a number that is not negative")
         if problems:
             raise StateError("\n  ".join(["load_state_dict: this does not fit the SGD, of which nothing was changed:",
                                           *problems]))
-        self.lr, self.momentum, self.weight_decay = [float(state_dict[name]) for name in settings[:3]]
-        self.nesterov = bool(state_dict["nesterov"])
+        self.lr, self.momentum, self.weight_decay = [float(given[name]) for name in settings[:3]]
+        self.nesterov = bool(given["nesterov"])
         for i, (key, parameter) in enumerate(zip(keys, self.params, strict=True)):
             self.velocities[i] = None
-            if key in state_dict:
+            if key in given:
                 self.velocities[i] = array_module(parameter.data).empty_like(parameter.data)
-                write_array(self.velocities[i], np.asarray(state_dict[key]))
+                write_array(self.velocities[i], given[key])
 
     def _velocity_keys(self):
         """A key for each parameter: by its name where that is known and unique, by its place otherwise."""
@@ -164,7 +169,10 @@ class MultiStepLR:
         """
         if "steps" not in state_dict:
             raise StateError(f"load_state_dict: MultiStepLR needs 'steps', got {', '.join(state_dict) or 'nothing'}")
-        self.steps = int(state_dict["steps"])
+        steps = np.asarray(state_dict["steps"])
+        if steps.shape != () or steps.dtype.kind not in "iu" or steps < 0:
+            raise StateError(f"load_state_dict: MultiStepLR: steps is {steps!r}, expected one whole number of at least 0")
+        self.steps = int(steps)
 
 
 def _checked_params(params):

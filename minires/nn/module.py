@@ -3,7 +3,7 @@ import difflib
 
 import numpy as np
 
-from minires.backend import array_module, device_of, to_device, to_host
+from minires.backend import array_module, as_host_array, device_of, to_device, to_host
 from minires.context import state
 from minires.errors import ArgumentError, DTypeError, ModuleError, StateError
 from minires.tensor import Tensor
@@ -306,9 +306,7 @@ def _dotted(prefix, name):
 
 def _host_array(name, value):
     """A value of a state dict, from whichever library, as a NumPy array of numbers."""
-    if isinstance(value, Tensor):
-        value = value.data
-    array = to_host(value) if type(value).__module__.startswith("cupy") else np.asarray(value)
+    array = as_host_array(value.data if isinstance(value, Tensor) else value)
     if array.dtype.kind not in "fiub":
         raise StateError(f"load_state_dict: {name} holds {array.dtype} values, expected an array of real numbers")
     return array
