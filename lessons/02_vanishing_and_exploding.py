@@ -254,14 +254,14 @@ for activation, ax in zip(ACTIVATIONS, axes, strict=True):
     ax.set_title(activation)
 figure.suptitle(f"Each layer multiplies the gradient by its own factor, so it is the input's end that starves or explodes "
                 f"({drawn} layers; dashed: theory)")
-lesson.save_figure(figure, options.out / "vanishing_and_exploding.png")
+lesson.save_figure(figure, options, "vanishing_and_exploding.png")
 
 figure, axes = pyplot.subplots(1, len(DEPTHS), figsize=(4 * len(DEPTHS), 4.4), layout="constrained", sharey=True)
 for depth, ax in zip(DEPTHS, axes, strict=True):
     mr.plot.gradient_norms([records["relu", name, depth].select(nn.ReLU) for name in INITS], labels=list(INITS), ax=ax)
     ax.set_title(f"{depth} layers")
 figure.suptitle("The slope does not depend on the depth, so what arrives at the input changes exponentially with it (ReLU)")
-lesson.save_figure(figure, options.out / "by_depth.png")
+lesson.save_figure(figure, options, "by_depth.png")
 
 figure, axes = pyplot.subplots(1, 2, figsize=(12, 4.8), layout="constrained", sharey=True)
 for activation, ax in zip(("relu", "sigmoid"), axes, strict=True):
@@ -269,7 +269,7 @@ for activation, ax in zip(("relu", "sigmoid"), axes, strict=True):
                            quantity="weight_grad_norm", ax=ax)
     ax.set_title(f"{activation}, 32 layers")
 figure.suptitle("dL/dW hides the vanishing in a ReLU net: it is small everywhere, not at one end; with sigmoid it shows")
-lesson.save_figure(figure, options.out / "weight_gradients.png")
+lesson.save_figure(figure, options, "weight_gradients.png")
 pyplot.close("all")
 
 for activation in ACTIVATIONS:

@@ -295,7 +295,7 @@ for (start, (title, _, _)), ax in zip(STARTS.items(), axes.flat, strict=True):
     ax.set_ylim(min(low, 1e-5), max(high, 1e2))                 # what is flat should look flat
 figure.suptitle(f"The gradient of the stream at initialisation, {deepest} layers: medians and range of "
                 f"{len(options.seeds)} seeds")
-lesson.save_figure(figure, options.out / "plain_vs_residual.png")
+lesson.save_figure(figure, options, "plain_vs_residual.png")
 
 for start, sentence in SENTENCES.items():
     quantities = ("weight_grad_norm",) if start == "a" else ("output_grad_norm", "weight_grad_norm")
@@ -309,7 +309,7 @@ for start, sentence in SENTENCES.items():
             ax.set_title({"weight_grad_norm": "convolutions' weights", "output_grad_norm": "blocks' outputs (the stream)"}
                          [quantity] + f", {net}")
     figure.suptitle(sentence)
-    lesson.save_figure(figure, options.out / f"{start}_by_depth.png")
+    lesson.save_figure(figure, options, f"{start}_by_depth.png")
 pyplot.close("all")
 
 # %%

@@ -1,26 +1,15 @@
-"""The command `minires`: run a lesson, list the lessons, print the table of a net's layers."""
+"""The command `minires`: run lessons, list them, gather what they found, print the table of a net's layers."""
 import argparse
-import importlib.util
 import os
-import re
 import runpy
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import minires
-from minires.errors import FileError, MiniresError, UnknownNameError
+from minires import course, lesson, report
+from minires.errors import MiniresError
 
-
-class Lesson(NamedTuple):
-    """A lesson, as its file and the head of its docstring describe it."""
-
-    number: str  # "07"
-    name: str  # "plain_vs_residual"
-    path: Path
-    title: str
-    question: str
-    time: str
+COURSE = "minires-output/course"  # where the results of all lessons go
 
 
 def main(argv=None) -> int:
@@ -44,66 +33,53 @@ def main(argv=None) -> int:
 
 
 def run_lesson(name: str, arguments) -> int:
-    """Run a lesson in this process, as if its file had been started, with its own options."""
-    lesson = find_lesson(name)
+    """Run a lesson in this process, as if its file had been started, with its own options; "all" runs the course."""
+    if name == "all":
+        return run_course(arguments)
+    path = str(course.find_lesson(name).path)
     outer = sys.argv
-    sys.argv = [str(lesson.path), *arguments]
+    sys.argv = [path, *arguments]
     try:
-        runpy.run_path(str(lesson.path), run_name="__main__")
+        runpy.run_path(path, run_name="__main__")
     finally:
         sys.argv = outer
     return 0
 
 
-def find_lesson(name: str) -> Lesson:
-    """The lesson of this name or number.
-
-    Raises:
-        UnknownNameError: there is none; the message lists those that there are.
-    """
-    lessons = all_lessons()
-    for lesson in lessons:
-        if name in (lesson.name, lesson.path.stem, lesson.number, lesson.number.lstrip("0")):
-            return lesson
-    raise UnknownNameError(f"unknown lesson {name!r}. Known are {', '.join(lesson.name for lesson in lessons)}")
-
-
-def all_lessons() -> list:
-    """Every lesson, in order of its number."""
-    paths = sorted(path for path in lessons_folder().glob("[0-9]*_*.py"))
-    return [read_lesson(path) for path in paths]
+def run_course(arguments) -> int:
+    """Run every lesson, and write index.html, the report of all; 1 where one of them failed."""
+    parser = lesson.options_parser("all", "Run every lesson, and write index.html, the report of all.", seeds=None)
+    parser.set_defaults(out=COURSE)
+    out = Path(parser.parse_args(arguments).out)
+    only_out = argparse.ArgumentParser(add_help=False)
+    only_out.add_argument("--out")
+    runs = course.run_course(out, only_out.parse_known_args(arguments)[1])
+    report.write_text(out / "index.html", report.course_report(runs))
+    for run in runs:
+        print(f"{run.lesson.number}  {run.lesson.name}: {run.outcome}, {run.seconds:.0f} s")
+    print(f"\nThe report: {out / 'index.html'}")
+    if any(run.status is None for run in runs):
+        return 130
+    return 0 if all(run.succeeded for run in runs) else 1
 
 
-def lessons_folder() -> Path:
-    """Where the lessons are: the installed package `minires.lessons`, or lessons/ of a clone that is not installed.
-
-    Raises:
-        FileError: neither is there.
-    """
-    spec = importlib.util.find_spec("minires.lessons")
-    if spec is not None:
-        return Path(next(iter(spec.submodule_search_locations)))
-    folder = Path(minires.__file__).resolve().parent.parent / "lessons"
-    if not folder.is_dir():
-        raise FileError(f"the lessons are missing: neither minires.lessons nor {str(folder)!r}: install minires again")
-    return folder
-
-
-def read_lesson(path: Path) -> Lesson:
-    """A lesson's title and fields, from the docstring at the head of its file, which is not run."""
-    text = path.read_text(encoding="utf-8")
-    title = re.search(r'\A"""\s*(.+)', text)
-    fields = dict(re.findall(r"^:(Question|Time): (.+(?:\n {4}.+)*)", text, re.MULTILINE))
-    number, _, name = path.stem.partition("_")
-    return Lesson(number, name, path, title.group(1) if title else name,
-                  " ".join(fields.get("Question", "").split()), " ".join(fields.get("Time", "").split()))
+def write_claims(chosen) -> int:
+    """Write the claims page, made from the results of the lessons."""
+    page = report.claims_page(report.read_course(chosen.folder))
+    if chosen.out is None:
+        print(page, end="")
+    else:
+        report.write_text(chosen.out, page)
+        print(f"The claims: {chosen.out}")
+    return 0
 
 
 def list_lessons(chosen) -> int:
     """Print number, name, time and question of every lesson."""
-    for lesson in all_lessons():
-        print(f"{lesson.number}  {lesson.name}  ({lesson.time})\n    {lesson.question}")
-    print("\nRun one with: minires lesson NAME    (its options: minires lesson NAME --help)")
+    for found in course.all_lessons():
+        print(f"{found.number}  {found.name}  ({found.time})\n    {found.question}")
+    print("\nRun one with: minires lesson NAME    (its options: minires lesson NAME --help)\n"
+          "Run all with: minires lesson all")
     return 0
 
 
@@ -119,11 +95,16 @@ def _parser():
     parser = argparse.ArgumentParser(prog="minires", description="See a gradient: lessons on plain and residual nets.")
     parser.add_argument("--version", action="version", version=f"minires {minires.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    lesson = commands.add_parser("lesson", help="run a lesson: minires lesson plain_vs_residual")
-    lesson.add_argument("name", metavar="NAME", help="its name or number; minires lessons lists them")
-    lesson.set_defaults(run=lambda chosen: run_lesson(chosen.name, []))
+    run = commands.add_parser("lesson", help="run a lesson, or all: minires lesson plain_vs_residual")
+    run.add_argument("name", metavar="NAME", help='its name or number, as minires lessons lists them, or "all"')
+    run.set_defaults(run=lambda chosen: run_lesson(chosen.name, []))
     lessons = commands.add_parser("lessons", help="list the lessons")
     lessons.set_defaults(run=list_lessons)
+    claims = commands.add_parser("claims", help="what the lessons found on every claim, after minires lesson all")
+    claims.add_argument("folder", metavar="DIR", nargs="?", default=COURSE,
+                        help="the course's folder (default: %(default)s)")
+    claims.add_argument("--out", metavar="FILE", help="write the page (Markdown) here, not to the screen")
+    claims.set_defaults(run=write_claims)
     summary = commands.add_parser("summary", help="print the layers of a net: minires summary resnet20")
     summary.add_argument("model", metavar="MODEL", help=f"one of {', '.join(minires.models.NAMED)}")
     summary.add_argument("--size", type=_positive, help="height and width of the images (default: 32, or 224 for ImageNet)")

@@ -1,46 +1,72 @@
 """What the lessons share: their options, progress on a terminal, the table of checks, the folder of results."""
 import argparse
-import csv
-import math
 import sys
-import textwrap
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from minires.checks import RESULTS, Check, Checks
+from minires.claims import Claim
 from minires.errors import FileError
 
+__all__ = ["Check", "Checks", "Claim", "Options", "lesson_name", "options", "output_folder", "progress", "save_figure"]
 
-def options(doc: str, seeds: int = 5, argv=None) -> argparse.Namespace:
+
+class Options(argparse.Namespace):
+    """The options of a run; see `options()`."""
+
+    def pick(self, *, tiny, default, full):
+        """The one of three sizes (a depth, a list of widths, a number of steps) that this run is to have."""
+        return tiny if self.tiny else full if self.full else default
+
+
+def options(doc: str, seeds: int = 5, argv=None) -> Options:
     """The command-line options of a lesson, with its output folder made.
 
     Args:
         doc: the lesson's docstring; its first line is shown by --help.
-        seeds: how many seeds the lesson runs by default.
-        argv: the arguments, sys.argv's where None.
+        seeds: how many seeds the lesson runs by default: twice as many with --full, at most two with --tiny.
+        argv: the arguments, sys.argv's where None; in a notebook there are none.
 
     Returns:
-        out: a `Path`, the folder for figures and CSV files; seed: the first seed; seeds: a list of seeds;
-        full: run larger; check: end with status 1 where a check disagrees.
+        lesson: the name of the lesson's file; out: a `Path`, the folder for figures and CSV files; seed: the first seed;
+        seeds: a list of seeds; full: run larger; tiny: run so small that the numbers prove nothing; check: end with
+        status 1 where a check disagrees; figures: what `save_figure` has written so far. And `pick(tiny=…, default=…,
+        full=…)`, the size for this run.
 
     Raises:
         FileError: the folder cannot be made or written to.
     """
-    name = lesson_name(sys.argv[0])
+    path = Path(sys.argv[0])
+    if path.stem == "ipykernel_launcher":  # a notebook, whose command line is the kernel's
+        path, argv, doc = Path("notebook"), [], "A minires lesson"
     title = doc.strip().splitlines()[0]
+    parser = options_parser(lesson_name(path), title, seeds)
+    chosen = parser.parse_args(argv, Options())
+    if chosen.tiny and chosen.check:
+        parser.error("--check needs more than a --tiny run")
+    count = chosen.seeds or seeds
+    count = chosen.pick(tiny=min(count, 2), default=count, full=2 * count)
+    chosen.seeds = list(range(chosen.seed, chosen.seed + count))
+    chosen.out = output_folder(chosen.out)
+    (chosen.out / RESULTS).unlink(missing_ok=True)  # an earlier run's: this one may end before it has results
+    chosen.lesson = path.stem
+    chosen.figures = []
+    print(f"{title}\n")
+    return chosen
+
+
+def options_parser(name: str, title: str, seeds: int) -> argparse.ArgumentParser:
+    """The parser of a lesson's options, with the lesson's name, title and usual number of seeds."""
     parser = argparse.ArgumentParser(prog=f"minires lesson {name}", description=title)
     parser.add_argument("--out", metavar="DIR", default=f"minires-output/{name}",
                         help="folder for figures and CSV files (default: %(default)s)")
     parser.add_argument("--seed", type=_count(0), default=0, help="the first seed (default: %(default)s)")
-    parser.add_argument("--seeds", type=_count(1), default=seeds, help="how many seeds (default: %(default)s)")
-    parser.add_argument("--full", action="store_true", help="run larger: twice the seeds, and deeper nets in some lessons")
+    parser.add_argument("--seeds", type=_count(1), help=f"how many seeds (default: {seeds or 'as the lesson says'})")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--full", action="store_true", help="run larger: twice the seeds, and deeper nets in some lessons")
+    size.add_argument("--tiny", action="store_true", help="run in seconds, to see that it works: proves nothing")
     parser.add_argument("--check", action="store_true", help="end with status 1 where a measurement disagrees")
-    chosen = parser.parse_args(argv)
-    count = chosen.seeds * 2 if chosen.full else chosen.seeds
-    chosen.seeds = list(range(chosen.seed, chosen.seed + count))
-    chosen.out = output_folder(chosen.out)
-    print(f"{title}\n")
-    return chosen
+    return parser
 
 
 def lesson_name(path) -> str:
@@ -66,16 +92,24 @@ def output_folder(path) -> Path:
     return folder
 
 
-def save_figure(figure, path):
-    """Write a matplotlib figure as PNG.
+def save_figure(figure, options, name: str):
+    """Write a matplotlib figure as PNG into the lesson's folder; its title is kept as the caption for the report.
+
+    Args:
+        figure: the figure; its suptitle, or the title of its first Axes, is the sentence that it proves.
+        options: of `options()`.
+        name: the file's name: "by_depth.png".
 
     Raises:
         FileError: the file cannot be written.
     """
+    path = options.out / name
     try:
         figure.savefig(path, dpi=130)
     except OSError as error:
         raise FileError(f"cannot write the figure {str(path)!r}: {error.strerror or error}") from error
+    caption = figure.get_suptitle() or (figure.axes[0].get_title() if figure.axes else "")
+    options.figures.append({"file": name, "caption": " ".join(caption.split())})
 
 
 def progress(items, label: str):
@@ -91,91 +125,6 @@ def progress(items, label: str):
     if shown:
         seconds = time.perf_counter() - start
         print(f"\r{label}: {len(items)}/{len(items)}, {seconds:.0f} s ", file=sys.stderr, flush=True)
-
-
-@dataclass
-class Check:
-    """One row of a lesson's table: a measured number, and the range that was predicted for it."""
-
-    what: str
-    measured: float
-    low: float
-    high: float
-    source: str
-
-    @property
-    def agrees(self) -> bool:
-        """Does the measurement lie in the predicted range? NaN never does."""
-        return self.low <= self.measured <= self.high
-
-    @property
-    def predicted(self) -> str:
-        """The range as text."""
-        if self.low == self.high:
-            return f"exactly {_short(self.low)}"
-        if math.isinf(self.high):
-            return f"at least {_short(self.low)}"
-        if math.isinf(self.low) or self.low == 0:
-            return f"at most {_short(self.high)}"
-        return f"{_short(self.low)} to {_short(self.high)}"
-
-
-class Checks(list):
-    """A lesson's checks, printed as `measured | predicted | source | agrees?`."""
-
-    def add(self, what: str, measured: float, low: float, high: float, source: str):
-        """Add a row: `measured` is predicted to lie in [low, high], by `source`."""
-        self.append(Check(what, float(measured), low, high, source))
-
-    def table(self) -> str:
-        """The table as text, columns aligned."""
-        head = ("what", "measured", "predicted", "source", "agrees?")
-        rows = [(c.what, _short(c.measured), c.predicted, c.source, "yes" if c.agrees else "NO") for c in self]
-        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-        lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-                 for row in [head, *rows]]
-        return "\n".join([lines[0], "-+-".join("-" * width for width in widths), *lines[1:]])
-
-    def to_csv(self, path):
-        """Write the rows as CSV: what, measured, low, high, source, agrees."""
-        try:
-            with open(path, "w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(["what", "measured", "low", "high", "source", "agrees"])
-                writer.writerows([c.what, repr(c.measured), c.low, c.high, c.source, c.agrees] for c in self)
-        except OSError as error:
-            raise FileError(f"cannot write the checks {str(path)!r}: {error.strerror or error}") from error
-
-    def finish(self, options, take_home=()):
-        """Print the table, keep it as checks.csv, say what to take home and where the results lie.
-
-        Args:
-            options: of `options()`. With --check the program ends with status 1 where a row disagrees, or there is none.
-            take_home: sentences that all rows together support. Where a row disagrees, it is named instead: a lesson
-                never says more than its own numbers do.
-        """
-        self.to_csv(options.out / "checks.csv")
-        print(self.table())
-        wrong = [check.what for check in self if not check.agrees]
-        print()
-        if wrong:
-            print("Not as predicted in this run: " + "; ".join(wrong) + ".")
-        else:
-            for sentence in take_home:
-                print(textwrap.fill(sentence, width=100))
-        print(f"\nFigures and numbers are in {options.out}")
-        if options.check and (wrong or not self):
-            sys.exit(f"{len(wrong)} of {len(self)} checks disagree: {'; '.join(wrong) or 'there was nothing to check'}")
-
-
-def _short(value: float) -> str:
-    """Three digits, in the form a reader expects: 0, 2.35, 3000, 7.1e-11, 3e7."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    if 1e-3 <= abs(value) < 1e4:
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    digits, exponent = f"{value:.1e}".split("e")
-    return f"{digits.removesuffix('.0')}e{int(exponent)}"
 
 
 def _count(least: int):

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import minires as mr
-from minires import cli
+from minires import cli, course
 
 
 def run(capsys, *arguments):
@@ -19,7 +19,7 @@ def test_lessons_are_listed_in_order_with_time_and_question(capsys):
     status, out, _ = run(capsys, "lessons")
     assert status == 0
     assert out.index("vanishing_and_exploding") < out.index("plain_vs_residual")
-    for lesson in cli.all_lessons():
+    for lesson in course.all_lessons():
         assert lesson.question.endswith("?")
         assert lesson.time
         assert lesson.question in out
@@ -27,7 +27,7 @@ def test_lessons_are_listed_in_order_with_time_and_question(capsys):
 
 @pytest.mark.parametrize("name", ["plain_vs_residual", "07_plain_vs_residual", "07", "7"])
 def test_a_lesson_is_found_by_name_and_number(name):
-    assert cli.find_lesson(name).name == "plain_vs_residual"
+    assert course.find_lesson(name).name == "plain_vs_residual"
 
 
 def test_an_unknown_lesson_lists_the_known_ones(capsys):
@@ -66,7 +66,7 @@ def a_lesson(monkeypatch, tmp_path, body):
     """Make a folder with one lesson the lessons' folder."""
     head = '"""\nA toy\n=====\n\n:Question: Is it?\n:Time: none\n"""\n'
     (tmp_path / "01_toy.py").write_text(head + body, encoding="utf-8")
-    monkeypatch.setattr(cli, "lessons_folder", lambda: tmp_path)
+    monkeypatch.setattr(course, "lessons_folder", lambda: tmp_path)
 
 
 def test_an_interrupted_lesson_says_so_without_a_traceback(capsys, monkeypatch, tmp_path):

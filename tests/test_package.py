@@ -13,14 +13,17 @@ PACKAGE = Path(mr.__file__).parent
 # Lower layers first: a module may import from its own row and from rows above it, never from one below.
 LAYERS = (
     {"errors"},
-    {"backend"},
+    {"backend", "norms"},
     {"context", "tensor", "op", "autograd"},
     {"ops"},
     {"nn", "optim", "gradient_check", "files", "data"},
     {"models"},
-    {"probe", "summary", "debug"},
+    {"debugger"},
+    {"flow"},
+    {"record"},
+    {"probe", "summary", "stepping", "debug"},
     {"plot"},
-    {"lesson"},
+    {"claims", "checks", "lesson", "course", "report"},
     {"cli", "__main__", "__init__"},
 )
 ROW = {name: row for row, names in enumerate(LAYERS) for name in names}
