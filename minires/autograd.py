@@ -38,6 +38,10 @@ class BackwardStep:
         output = self.op.output
         return (output is not None and output.name) or self.op.layer or type(self.op).__name__
 
+    def where(self) -> str:
+        """The line of your code that made this op: "file:line: the line"."""
+        return self.op.called_at()
+
     def __repr__(self):
         return f"<BackwardStep {self.name}: {type(self.op).__name__}, grad_output {self.grad_output.shape}>"
 
@@ -124,6 +128,7 @@ def _run_backward(root, order, seed, retain_graph):
     while order:
         op = order.pop()  # reverse topological order: every contribution to its gradient has arrived
         grad_output = table.pop(op)
+        use_device_of(grad_output)
         if isinstance(op, Tensor):
             _deliver_to_leaf(op, grad_output)
             continue
@@ -136,7 +141,6 @@ def _run_backward(root, order, seed, retain_graph):
         output = op.output
         if output is not None and output.retains_grad:
             _add_to_grad(output, grad_output)
-        use_device_of(grad_output)
         step = BackwardStep(op, grad_output)
         for hook in state.hooks:
             hook.before_step(step)

@@ -54,6 +54,9 @@ class BackwardHook:
     Breakpoints, the gradient recorder and progress displays are hooks.
     """
 
+    def before_forward(self, op, inputs):
+        """An op is about to run on `inputs`, arrays (None for an absent bias)."""
+
     def after_forward(self, op, inputs, output):
         """An op has computed `output` from `inputs`, all arrays (None for an absent bias)."""
 

@@ -1,9 +1,12 @@
-"""Finding where things go wrong: the first value that is not finite, and writes into arrays that a gradient needs."""
+"""Finding where things go wrong: a breakpoint on an op, the first value that is not finite, a write that should not be."""
 import numpy as np
 
 from minires.backend import array_module, to_host
 from minires.context import BackwardHook
 from minires.errors import AnomalyError
+from minires.stepping import break_at
+
+__all__ = ["break_at", "detect_anomaly", "detect_writes"]
 
 
 class detect_anomaly(BackwardHook):

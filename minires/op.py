@@ -1,4 +1,5 @@
 """`Op`: one operation, with its forward and its backward on raw arrays, and its place on the graph."""
+import linecache
 import weakref
 
 import numpy as np
@@ -57,6 +58,8 @@ class Op:
         self.input_shapes = tuple([None if array is None else array.shape for array in arrays])
         self.input_dtypes = tuple([None if array is None else array.dtype for array in arrays])
         self._check_devices(arrays)
+        for hook in state.hooks:
+            hook.before_forward(self, arrays)
         forward = self.plain_forward if state.reference and self.plain_forward else self.forward
         try:
             y = forward(*arrays)
@@ -99,6 +102,11 @@ class Op:
             raise DeviceError(f"{self.title}: got {places}: move them to one device with .to(…)")
         if present:
             use_device_of(present[0])
+
+    def called_at(self):
+        """The line of the user's code that called this op: "file:line: the line"."""
+        file, line = self.where
+        return f"{file}:{line}: {linecache.getline(file, line).strip()}".removesuffix(": ")
 
     def note(self, direction):
         """The line under an error: which op, in which layer, on which shapes and dtypes, called from where."""

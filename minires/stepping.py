@@ -1,0 +1,298 @@
+"""`break_at`: a debugger's prompt at one op of a backward pass or of a forward, by the name of its layer, its type, its
+number, or what its gradient holds."""
+import difflib
+import warnings
+
+import numpy as np
+
+from minires.backend import array_module
+from minires.context import BackwardHook, state, user_frame
+from minires.debugger import with_breakpoint
+from minires.errors import ArgumentError, UnknownNameError
+from minires.nn.module import Module
+from minires.op import Op
+
+NEAR = 5  # names that an error lists
+
+
+class ForwardStep:
+    """One op that is about to run: what the condition of a breakpoint in forward is given.
+
+    Attributes:
+        op: the `Op`; `type(op).__name__` is its label.
+        name: the layer that called it, or the op's label.
+        inputs: the arrays that it will be given, None for an absent bias.
+    """
+
+    __slots__ = ("inputs", "op")
+
+    def __init__(self, op, inputs):
+        self.op = op
+        self.inputs = inputs
+
+    @property
+    def name(self) -> str:
+        """The dotted name of the layer, or the op's label."""
+        return self.op.layer or type(self.op).__name__
+
+    def where(self) -> str:
+        """The line of your code that calls this op: "file:line: the line"."""
+        return self.op.called_at()
+
+    def __repr__(self):
+        return f"<ForwardStep {self.name}: {type(self.op).__name__}>"
+
+
+class break_at(BackwardHook):
+    """`with break_at("layer2.0.conv1"):` the debugger stops inside that op's backward, before its first line.
+
+    The stop is a call of `breakpoint()`: it opens pdb, or what the environment variable PYTHONBREAKPOINT names, such as
+    `ipdb.set_trace`, or the debugger of VS Code or PyCharm where that runs the program. The frame is that of the op, so
+    `dy` and what the op saved are locals; `step` is there too, and `step.where()` is the line of your code that made the
+    op. From a stop to the end of its pass, ops run the form that states their definition, as in `reference_ops()`; until
+    then the fast form runs, so the values are those of an undisturbed run, and come as soon.
+
+    What is given must all hold:
+
+    Args:
+        layer_or_op: the dotted name of a layer ("layer2.0.conv1"), a named tensor, or a type of op, as `op`; or a module,
+            which stands for its name. All ops, if None.
+        when: "backward" or "forward".
+        op: a type of op: its class, or the class's name ("Conv2d").
+        step: the number of the op in its backward pass, counted from 0, as `enumerate(backward_steps(loss))` counts;
+            or in forward, among the ops since the block began or the last backward pass ended.
+        if_: a function of the step, which has `op`, `name`, and `grad_output` in backward or `inputs` in forward.
+        first: "non-finite" or "zero": stop once, at the op that makes the first gradient which holds a value that is not
+            finite, or in which all values are exactly 0; in forward, the first such output. Each op runs twice for that.
+
+    Attributes:
+        stops: how often it has stopped.
+
+    Raises:
+        UnknownNameError: there is no such type of op; or, at the end of the block, nothing of this name has run.
+        ArgumentError: an argument has a value that it cannot have.
+
+    Where the block ends without a stop for another reason, a warning tells what was seen.
+    """
+
+    def __init__(self, layer_or_op=None, *, when="backward", op=None, step=None, if_=None, first=None):
+        self.layer = layer_or_op.path if isinstance(layer_or_op, Module) else layer_or_op
+        self.op = op
+        if isinstance(self.layer, type) or self.layer in _op_names():
+            if op is not None:
+                raise ArgumentError(f"break_at: got two types of op, {layer_or_op!r} and op={op!r}")
+            self.layer, self.op = None, self.layer
+        self.when = when
+        self.number = step
+        self.if_ = if_
+        self.first = first
+        self._check_arguments()
+        self.stops = 0
+        self._names = {"forward": {}, "backward": {}}  # of what ran; dicts, as sets have no order
+        self._candidates = 0  # steps where layer, op and number fitted
+        self._count = 0  # steps of this pass
+        self._armed = None  # (op, method) whose copy waits for its call
+        self._outer_reference = None  # what to restore; None where nothing was switched
+
+    # ---- what the passes tell
+
+    def before_forward(self, op, inputs):
+        """Stop in this op's forward, if it is the one."""
+        self._names["forward"].setdefault(op.layer or type(op).__name__)
+        if self.when == "forward":
+            op.where = user_frame()
+            self._consider(ForwardStep(op, inputs))
+
+    def after_forward(self, op, inputs, output):
+        """The forward has run: it may run undisturbed the next time."""
+        self._disarm()
+
+    def start_of_pass(self, root):
+        """Count from 0."""
+        self._disarm()
+        self._count = 0 if self.when == "backward" else self._count
+
+    def before_step(self, step):
+        """Stop in this op's backward, if it is the one."""
+        self._names["backward"].setdefault(step.name)
+        self._names["backward"].setdefault(step.op.layer)
+        if self.when == "backward":
+            self._consider(step)
+
+    def after_step(self, step):
+        """The backward has run: it may run undisturbed the next time."""
+        self._disarm()
+
+    def end_of_pass(self):
+        """Back to the fast ops."""
+        self._count = 0
+        self._restore_ops()
+
+    def __exit__(self, *exception):
+        super().__exit__(*exception)
+        self._disarm()
+        self._restore_ops()
+        if not self.stops and exception[:1] == (None,):
+            self._say_why_not()
+
+    # ---- does a step fit?
+
+    def _consider(self, step):
+        number, self._count = self._count, self._count + 1
+        if self._fits(step, number):
+            self._stop(step, number)
+
+    def _fits(self, step, number):
+        if self.layer is not None and self.layer not in (step.name, step.op.layer):
+            return False
+        if self.op is not None and not _is_a(step.op, self.op):
+            return False
+        if self.number not in (None, number):
+            return False
+        self._candidates += 1
+        if self.if_ is not None and not self.if_(step):
+            return False
+        return self.first is None or (self.stops == 0 and _makes(step, FINDINGS[self.first]))
+
+    # ---- the stop
+
+    def _stop(self, step, number):
+        self._disarm()
+        self.stops += 1
+        op, direction = step.op, self.when
+        print(f"\nminires: {direction} of {op.title}, step {number}, called at {step.where()}", flush=True)
+        if self._outer_reference is None:
+            self._outer_reference = state.reference
+        state.reference = True
+        method = f"plain_{direction}" if getattr(op, f"plain_{direction}") else direction
+        copy = with_breakpoint(getattr(getattr(op, method), "__func__", None))
+        if copy is None:
+            print(f"minires: the source of {type(op).__name__}.{method} cannot be read: this is just before it runs")
+            breakpoint()
+            return
+        op.stopped_step = step
+        setattr(op, method, copy.__get__(op))  # on this op alone: it hides the method of its class
+        self._armed = op, method
+
+    def _disarm(self):
+        if self._armed is not None:
+            op, method = self._armed
+            del op.__dict__[method], op.stopped_step
+            self._armed = None
+
+    def _restore_ops(self):
+        if self._outer_reference is not None:
+            state.reference = self._outer_reference
+            self._outer_reference = None
+
+    # ---- what to say at the end
+
+    def _say_why_not(self):
+        ran = self._names[self.when]
+        everything = [name for name in {**self._names["forward"], **self._names["backward"]} if name]
+        if self.layer is not None and everything and self.layer not in everything:
+            raise UnknownNameError(f"break_at: nothing of the name {self.layer!r} has run. {_near(self.layer, everything)}")
+        if not ran:
+            reason = f"no {'op' if self.when == 'forward' else 'backward pass'} ran inside the block"
+        elif self.layer is not None and self.layer not in ran:
+            reason = f"{self.layer!r} ran in forward, but no gradient reached it in a backward pass"
+        elif not self._candidates:
+            reason = f"of the {len([name for name in ran if name])} names that ran, none had an op that fits"
+        else:
+            reason = f"{self._candidates} steps were looked at, and none met the condition"
+        warnings.warn(f"{self!r} never stopped: {reason}", stacklevel=3)
+
+    def __repr__(self):
+        given = {"when": self.when, "op": self.op, "step": self.number, "if_": self.if_, "first": self.first}
+        parts = [repr(self.layer)] if self.layer is not None else []
+        parts += [f"{name}={getattr(value, '__name__', None) or repr(value)}" for name, value in given.items()
+                  if value is not None]
+        return f"break_at({', '.join(parts)})"
+
+    def _check_arguments(self):
+        if self.when not in ("backward", "forward"):
+            raise ArgumentError(f"break_at: when is {self.when!r}, expected 'backward' or 'forward'")
+        if not isinstance(self.layer, (str, type(None))) or self.layer == "":
+            raise ArgumentError(f"break_at: expected the name of a layer, a module that is part of a net, or a type of op, "
+                                f"got {self.layer!r}")
+        if isinstance(self.op, str) and self.op not in _op_names():
+            raise UnknownNameError(f"break_at: no type of op is called {self.op!r}. {_near(self.op, _op_names())}")
+        if self.op is not None and not isinstance(self.op, str) and not _is_op_class(self.op):
+            raise ArgumentError(f"break_at: {self.op!r} is no type of op: pass a class of minires.ops, such as "
+                                "ops.convolution.Conv2d, or its name, 'Conv2d'")
+        if self.number is not None and (not isinstance(self.number, (int, np.integer)) or self.number < 0):
+            raise ArgumentError(f"break_at: step is {self.number!r}, expected the number of a step, counted from 0")
+        if self.if_ is not None and not callable(self.if_):
+            raise ArgumentError(f"break_at: if_ is {self.if_!r}, expected a function of the step")
+        if self.first is not None and self.first not in FINDINGS:
+            raise ArgumentError(f"break_at: first is {self.first!r}, expected {' or '.join(map(repr, FINDINGS))}")
+
+
+# ---- types of op
+
+def _op_classes():
+    """Every class of op that has been defined, yours among them."""
+    classes = [Op]
+    for each in classes:
+        classes.extend(each.__subclasses__())  # the list grows while it is walked
+    return classes
+
+
+def _op_names():
+    return [each.__name__ for each in _op_classes() if each is not Op]
+
+
+def _is_op_class(value):
+    return isinstance(value, type) and issubclass(value, Op)
+
+
+def _is_a(op, kind):
+    """Is the op of this kind: a class, or the name of its class or of a base that it shares with others?"""
+    if isinstance(kind, str):
+        return kind in [each.__name__ for each in type(op).__mro__]
+    return isinstance(op, kind)
+
+
+def _near(name, known):
+    """"Near it are a, b" or "Below it are …", for the end of an error."""
+    below = [each for each in known if each.startswith(f"{name}.")]
+    near = difflib.get_close_matches(name, known, n=NEAR, cutoff=0.5)
+    some = below or near or list(known)
+    more = f" and {len(some) - NEAR} more" if len(some) > NEAR else ""
+    return f"{'Below it are' if below else 'Near it are' if near else 'Known are'} {', '.join(some[:NEAR])}{more}"
+
+
+# ---- what an op makes
+
+def _holds_non_finite(array):
+    return not bool(array_module(array).isfinite(array).all())
+
+
+def _is_all_zero(array):
+    return array.size > 0 and not bool(array.any())
+
+
+FINDINGS = {"non-finite": _holds_non_finite, "zero": _is_all_zero}
+
+
+def _makes(step, finding):
+    """Does this op make such a gradient (in forward, such an output), or is the gradient that it is given one? Try it."""
+    op = step.op
+    kept = [(array, array.copy()) for array in vars(op).values()  # what a forward may write to: running statistics
+            if hasattr(array, "flags") and hasattr(array, "__setitem__") and getattr(array.flags, "writeable", True)]
+    try:
+        with np.errstate(all="ignore"):
+            if isinstance(step, ForwardStep):
+                forward = op.plain_forward if state.reference and op.plain_forward else op.forward
+                y = forward(*step.inputs)
+                return finding(np.asarray(y) if isinstance(y, np.generic) else y)
+            backward = op.plain_backward if state.reference and op.plain_backward else op.backward
+            gradients = backward(step.grad_output)
+    except Exception:
+        return False  # the op itself will say it, with a note on where it was called
+    finally:
+        for array, values in kept:
+            array[...] = values
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    wanted = [gradient for x, gradient in zip(op.inputs, gradients, strict=False) if x is not None and gradient is not None]
+    return any(finding(gradient) for gradient in [step.grad_output, *wanted])
