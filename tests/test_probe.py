@@ -11,7 +11,8 @@ import pytest
 import minires as mr
 from minires import models, nn, ops, optim
 from minires.errors import ArgumentError, FileError, ShapeError, UnknownNameError
-from minires.probe import QUANTITIES, euclidean_norm
+from minires.norms import euclidean_norm
+from minires.probe import QUANTITIES
 
 
 class Forked(nn.Module):

@@ -1,0 +1,35 @@
+"""Norms and angles of arrays, in float64, as 0-d arrays on the arrays' device: nothing waits for a GPU here."""
+import math
+
+import numpy as np
+
+from minires.backend import array_module
+
+
+def euclidean_norm(x):
+    """‖x‖ over all elements.
+
+    The squares of float32 values fit in float64. Those of float64 values may not, so these are scaled by the largest.
+    """
+    xp = array_module(x)
+    if x.size == 0:
+        return xp.zeros((), dtype=np.float64)
+    if x.dtype == np.float32:
+        return xp.sqrt(xp.sum(xp.square(x.astype(np.float64))))
+    largest = xp.max(xp.abs(x))
+    scale = xp.where((largest > 0) & (largest < math.inf), largest, 1.0)
+    return scale * xp.sqrt(xp.sum(xp.square(x / scale)))
+
+
+def ratio(numerator, denominator):
+    """numerator / denominator of two 0-d arrays, NaN where the denominator is 0."""
+    xp = array_module(denominator)
+    return xp.where(denominator > 0, numerator / xp.where(denominator > 0, denominator, 1.0), math.nan)
+
+
+def cosine(a, b, a_norm, b_norm):
+    """a · b / (‖a‖ ‖b‖) of two arrays of one shape and their norms; NaN where a norm is 0 or not finite."""
+    xp = array_module(a)
+    one = xp.where((a_norm > 0) & (a_norm < math.inf), a_norm, math.nan)
+    other = xp.where((b_norm > 0) & (b_norm < math.inf), b_norm, math.nan)
+    return xp.sum((a.astype(np.float64) / one) * (b.astype(np.float64) / other))
