@@ -1,5 +1,6 @@
 """The command `minires`: run lessons, list them, gather what they found, print the table of a net's layers."""
 import argparse
+import bdb
 import os
 import runpy
 import sys
@@ -27,6 +28,9 @@ def main(argv=None) -> int:
     except KeyboardInterrupt:
         print("\nminires: interrupted", file=sys.stderr)
         return 130
+    except bdb.BdbQuit:
+        print("\nminires: ended in the debugger", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -50,7 +54,10 @@ def run_course(arguments) -> int:
     """Run every lesson, and write index.html, the report of all; 1 where one of them failed."""
     parser = lesson.options_parser("all", "Run every lesson, and write index.html, the report of all.", seeds=None)
     parser.set_defaults(out=COURSE)
-    out = Path(parser.parse_args(arguments).out)
+    chosen = parser.parse_args(arguments)
+    if chosen.break_at:
+        parser.error("--break-at stops in one lesson: give its name in place of all")
+    out = Path(chosen.out)
     only_out = argparse.ArgumentParser(add_help=False)
     only_out.add_argument("--out")
     runs = course.run_course(out, only_out.parse_known_args(arguments)[1])

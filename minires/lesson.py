@@ -6,6 +6,7 @@ from pathlib import Path
 
 from minires.checks import RESULTS, Check, Checks
 from minires.claims import Claim
+from minires.debug import break_at
 from minires.errors import FileError
 
 __all__ = ["Check", "Checks", "Claim", "Options", "lesson_name", "options", "output_folder", "progress", "save_figure"]
@@ -13,6 +14,8 @@ __all__ = ["Check", "Checks", "Claim", "Options", "lesson_name", "options", "out
 
 class Options(argparse.Namespace):
     """The options of a run; see `options()`."""
+
+    breakpoint = None
 
     def pick(self, *, tiny, default, full):
         """The one of three sizes (a depth, a list of widths, a number of steps) that this run is to have."""
@@ -30,11 +33,12 @@ def options(doc: str, seeds: int = 5, argv=None) -> Options:
     Returns:
         lesson: the name of the lesson's file; out: a `Path`, the folder for figures and CSV files; seed: the first seed;
         seeds: a list of seeds; full: run larger; tiny: run so small that the numbers prove nothing; check: end with
-        status 1 where a check disagrees; figures: what `save_figure` has written so far. And `pick(tiny=…, default=…,
-        full=…)`, the size for this run.
+        status 1 where a check disagrees; breakpoint: the `debug.break_at` of --break-at, or None; figures: what
+        `save_figure` has written so far. And `pick(tiny=…, default=…, full=…)`, the size for this run.
 
     Raises:
         FileError: the folder cannot be made or written to.
+        ArgumentError: --break-at names nothing.
     """
     path = Path(sys.argv[0])
     if path.stem == "ipykernel_launcher":  # a notebook, whose command line is the kernel's
@@ -51,6 +55,8 @@ def options(doc: str, seeds: int = 5, argv=None) -> Options:
     (chosen.out / RESULTS).unlink(missing_ok=True)  # an earlier run's: this one may end before it has results
     chosen.lesson = path.stem
     chosen.figures = []
+    if chosen.break_at is not None:
+        chosen.breakpoint = break_at(chosen.break_at).__enter__()  # `Checks.finish` ends it
     print(f"{title}\n")
     return chosen
 
@@ -66,6 +72,8 @@ def options_parser(name: str, title: str, seeds: int) -> argparse.ArgumentParser
     size.add_argument("--full", action="store_true", help="run larger: twice the seeds, and deeper nets in some lessons")
     size.add_argument("--tiny", action="store_true", help="run in seconds, to see that it works: proves nothing")
     parser.add_argument("--check", action="store_true", help="end with status 1 where a measurement disagrees")
+    parser.add_argument("--break-at", metavar="LAYER", help="open the debugger in the backward of this layer (layer3.1.conv2), "
+                                                            "or of a type of op (Conv2d)")
     return parser
 
 

@@ -1,6 +1,7 @@
 """`break_at`: a debugger's prompt at one op of a backward pass or of a forward, by the name of its layer, its type, its
 number, or what its gradient holds."""
 import difflib
+import sys
 import warnings
 
 import numpy as np
@@ -93,11 +94,14 @@ class break_at(BackwardHook):
         self._count = 0  # steps of this pass
         self._armed = None  # (op, method) whose copy waits for its call
         self._outer_reference = None  # what to restore; None where nothing was switched
+        self._missed = False  # was it said that the name is not there?
 
     # ---- what the passes tell
 
     def before_forward(self, op, inputs):
         """Stop in this op's forward, if it is the one."""
+        if state.rebuilding:
+            return  # a checkpoint's second forward
         self._names["forward"].setdefault(op.layer or type(op).__name__)
         if self.when == "forward":
             op.where = user_frame()
@@ -124,7 +128,11 @@ class break_at(BackwardHook):
         self._disarm()
 
     def end_of_pass(self):
-        """Back to the fast ops."""
+        """Back to the fast ops; and the first time that a name was not there, a word at once, as more may take minutes."""
+        if self.layer is not None and not self._missed and self.layer not in self._seen():
+            self._missed = True
+            print(f"minires: break_at: nothing of the name {self.layer!r} in this backward pass. "
+                  f"{_near(self.layer, self._seen())}. Waiting for another pass", file=sys.stderr)
         self._count = 0
         self._restore_ops()
 
@@ -189,9 +197,9 @@ class break_at(BackwardHook):
 
     def _say_why_not(self):
         ran = self._names[self.when]
-        everything = [name for name in {**self._names["forward"], **self._names["backward"]} if name]
-        if self.layer is not None and everything and self.layer not in everything:
-            raise UnknownNameError(f"break_at: nothing of the name {self.layer!r} has run. {_near(self.layer, everything)}")
+        seen = self._seen()
+        if self.layer is not None and seen and self.layer not in seen:
+            raise UnknownNameError(f"break_at: nothing of the name {self.layer!r} has run. {_near(self.layer, seen)}")
         if not ran:
             reason = f"no {'op' if self.when == 'forward' else 'backward pass'} ran inside the block"
         elif self.layer is not None and self.layer not in ran:
@@ -201,6 +209,10 @@ class break_at(BackwardHook):
         else:
             reason = f"{self._candidates} steps were looked at, and none met the condition"
         warnings.warn(f"{self!r} never stopped: {reason}", stacklevel=3)
+
+    def _seen(self):
+        """The names of all that ran."""
+        return [name for name in {**self._names["forward"], **self._names["backward"]} if name]
 
     def __repr__(self):
         given = {"when": self.when, "op": self.op, "step": self.number, "if_": self.if_, "first": self.first}
