@@ -1,50 +1,115 @@
-"""The lessons as scripts: they run, at a smaller size than their default, write what they say, and repeat themselves."""
-import csv
+"""Every lesson in lessons/: it has a lesson's parts, runs as a script, writes what it says, and repeats itself."""
+import contextlib
+import io
+import re
 import runpy
 import sys
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import pytest
 
-from minires import cli
+from minires import checks, course, lesson
 
-LESSONS = {lesson.name: lesson for lesson in cli.all_lessons()}
-FIGURES = {
-    "vanishing_and_exploding": {"vanishing_and_exploding.png", "by_depth.png", "weight_gradients.png"},
-    "plain_vs_residual": {"plain_vs_residual.png", "a_by_depth.png", "b_by_depth.png", "c_by_depth.png", "d_by_depth.png"},
-}
+PNG = b"\x89PNG\r\n\x1a\n"
+FILES = course.all_lessons()
 
 
-def test_every_lesson_is_tested():
-    assert set(LESSONS) == set(FIGURES)
+class TinyRun(NamedTuple):
+    """A lesson that was run with --tiny, in this process, as if its file had been started."""
+
+    file: course.Lesson
+    folder: object  # what it wrote
+    output: str  # what it printed
+    namespace: dict  # its variables at the end
 
 
-def run(name, monkeypatch, folder, seeds=2):
-    """Run a lesson's file as a script; returns its checks as (what, measured) and its namespace."""
-    monkeypatch.setattr(sys, "argv", [str(LESSONS[name].path), "--seeds", str(seeds), "--out", str(folder)])
-    namespace = runpy.run_path(str(LESSONS[name].path), run_name="__main__")
-    with open(folder / "checks.csv", encoding="utf-8", newline="") as file:
-        return [(row["what"], row["measured"]) for row in csv.DictReader(file)], namespace
+def run_tiny(file, folder, *arguments):
+    """Run a lesson as a script with --tiny."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as output:
+        patch.setattr(sys, "argv", [str(file.path), "--tiny", "--out", str(folder), *arguments])
+        namespace = runpy.run_path(str(file.path), run_name="__main__")
+    return TinyRun(file, folder, output.getvalue(), namespace)
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_lesson_writes_its_figures_and_numbers_and_leaves_none_open(name, monkeypatch, tmp_path, capsys):
-    rows, namespace = run(name, monkeypatch, tmp_path)
-    written = {path.name for path in tmp_path.iterdir()}
-    assert FIGURES[name] <= written
-    assert all((tmp_path / figure).stat().st_size > 20_000 for figure in FIGURES[name])
-    assert any(file.endswith(".csv") and file != "checks.csv" for file in written)
-    assert len(rows) > 10
+@pytest.fixture(scope="module", params=FILES, ids=lambda file: file.path.stem)
+def run(request, tmp_path_factory):
+    """One tiny run of each lesson, which several tests look at."""
+    return run_tiny(request.param, tmp_path_factory.mktemp(request.param.name))
+
+
+@pytest.fixture(params=FILES, ids=lambda file: file.path.stem)
+def text(request):
+    """The source of each lesson."""
+    return request.param.path.read_text(encoding="utf-8")
+
+
+def test_there_are_lessons_and_no_number_or_name_stands_twice():
+    assert len(FILES) >= 2
+    assert len({file.number for file in FILES}) == len({file.name for file in FILES}) == len(FILES)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.path.stem)
+def test_a_head_has_title_question_time_and_prerequisites(file):
+    assert file.title != file.name
+    assert file.question.endswith("?")
+    assert re.search(r"\d+ s|second|minute", file.time)
+    assert file.before
+
+
+def test_questions_stand_in_the_docstring_and_exercises_after_the_end(text):
+    docstring, rest = text.removeprefix('"""').split('"""', 1)
+    first = re.search(r"^Think about first\n-+\n\n((?:\* .+\n(?:  .+\n)*)+)", docstring, re.MULTILINE)
+    assert first, "the docstring needs a section 'Think about first' with a list of questions"
+    assert first.group(1).count("\n* ") + 1 >= 2
+    assert "?" in first.group(1)
+    last = re.search(r"^# %%\n# Exercises\n# -+\n((?:#.*\n)+)\Z", rest, re.MULTILINE)
+    assert last, "the file ends with a block '# %%' of exercises"
+    assert len(re.findall(r"^# \d\. ", last.group(1), re.MULTILINE)) >= 2
+
+
+def test_section_titles_are_underlined_in_full(text):
+    comment = "\n".join(line.removeprefix("# ") for line in text.splitlines())
+    for title, line in re.findall(r"^(.+)\n([-=]{4,})$", comment, re.MULTILINE):
+        assert len(title) <= len(line), title
+
+
+def test_a_lesson_writes_the_figures_that_it_lists_and_leaves_none_open(run):
+    figures = [figure["file"] for figure in run.namespace["options"].figures]
+    assert figures
+    assert {path.name for path in run.folder.glob("*.png")} == set(figures)
+    assert all((run.folder / name).read_bytes().startswith(PNG) for name in figures)
+    assert all(figure["caption"] for figure in run.namespace["options"].figures)
     assert plt.get_fignums() == []
-    out = capsys.readouterr().out
-    assert "measured" in out
-    assert str(tmp_path) in out
-    # what needs no luck with two seeds: most of the predictions hold
-    checks = namespace["checks"]
-    assert sum(check.agrees for check in checks) >= 0.9 * len(checks)
 
 
-def test_the_same_seeds_give_the_same_numbers(monkeypatch, tmp_path):
-    first, _ = run("vanishing_and_exploding", monkeypatch, tmp_path / "1", seeds=1)
-    second, _ = run("vanishing_and_exploding", monkeypatch, tmp_path / "2", seeds=1)
-    assert first == second
+def test_a_lesson_prints_its_table_and_where_its_results_are(run):
+    assert run.output.startswith(run.file.title)
+    assert re.search(r"^what +\| measured +\| predicted +\| source +\| agrees\?$", run.output, re.MULTILINE)
+    assert str(run.folder) in run.output
+
+
+def test_a_lesson_leaves_its_rows_as_data(run):
+    results = checks.read_results(run.folder / checks.RESULTS)
+    rows = run.namespace["checks"]
+    assert len(rows) >= 3
+    assert [row.what for row in results["rows"]] == [row.what for row in rows]
+    assert len({row.what for row in rows}) == len(rows), "two rows have one name"
+    assert results["lesson"] == run.file.path.stem
+    assert results["tiny"]
+
+
+def test_the_same_run_gives_the_same_numbers(run, tmp_path):
+    again = run_tiny(run.file, tmp_path / "again")
+    assert (again.folder / checks.RESULTS).read_bytes() == (run.folder / checks.RESULTS).read_bytes()
+
+
+def test_a_lesson_reads_its_options_and_uses_no_other_random_numbers(text):
+    assert "lesson.options(__doc__" in text
+    assert not re.search(r"np\.random\.(?!default_rng\(\S|Generator|SeedSequence)", text)
+    assert "default_rng()" not in text
+
+
+def test_the_options_of_the_tests_are_those_of_a_lesson():
+    assert {"--tiny", "--out", "--seed", "--seeds", "--full", "--check"} <= {
+        option for action in lesson.options_parser("x", "X", 5)._actions for option in action.option_strings}
