@@ -11,8 +11,8 @@ import numpy as np
 from minires.errors import DeviceError, DTypeError
 
 INSTALL_CUPY = 'pip install "cupy-cuda13x[ctk]" (for drivers from 580 on) or pip install "cupy-cuda12x[ctk]" (from 525 on)'
-GET_A_DRIVER = ("install NVIDIA's driver (https://www.nvidia.com/drivers), choose a GPU in the settings of a rented notebook, "
-                "or stay on the CPU")
+GET_A_DRIVER = ("install NVIDIA's driver (https://www.nvidia.com/drivers), choose a GPU in the settings of a rented "
+                "notebook, or stay on the CPU")
 
 
 def array_module(x):
@@ -144,7 +144,7 @@ def import_cupy():
         import cupy
     except ModuleNotFoundError as error:
         if error.name != "cupy":
-            raise DeviceError(f"CuPy is installed but cannot be imported: {_cause(error)}. Install CuPy again: {INSTALL_CUPY}"
+            raise DeviceError(f"CuPy is installed but cannot be imported: {_cause(error)}. Install it again: {INSTALL_CUPY}"
                               ) from error
         raise DeviceError(f"a CUDA device needs CuPy, which is not installed: {INSTALL_CUPY}") from error
     except Exception as error:  # of a broken installation, or of one for another NumPy: ImportError, AttributeError, …

@@ -260,6 +260,33 @@ def test_a_state_that_does_not_fit_is_refused_whole_with_all_that_is_wrong():
         np.testing.assert_array_equal(velocity, kept)
 
 
+@pytest.mark.parametrize(("setting", "value", "said"), [
+    ("lr", np.array([0.1, 0.2]), r"lr: has shape \(2,\), expected one number"),
+    ("lr", [0.1], r"lr: has shape \(1,\), expected one number"),
+    ("momentum", "much", "momentum: holds <U4 values, expected real numbers"),
+    ("weight_decay", None, "weight_decay: holds object values, expected real numbers"),
+    ("lr", -1.0, "lr: is -1.0, expected a number that is not negative"),
+    ("momentum", float("nan"), "momentum: is nan"),
+    ("nesterov", np.zeros(2, bool), r"nesterov: has shape \(2,\), expected one number"),
+])
+def test_a_setting_that_is_not_one_number_is_refused_with_its_name(setting, value, said):
+    optimizer = optim.SGD(parameters(), lr=0.1, momentum=0.9)
+    with pytest.raises(StateError, match=said):
+        optimizer.load_state_dict(optimizer.state_dict() | {setting: value})
+    assert (optimizer.lr, optimizer.momentum) == (0.1, 0.9)
+
+
+def test_settings_that_a_file_holds_as_arrays_become_python_numbers(tmp_path):
+    optimizer = optim.SGD(parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    run(optimizer, 1)
+    mr.save(optimizer.state_dict(), tmp_path / "optimizer.npz")
+    second = optim.SGD(parameters(), lr=1.0)
+    second.load_state_dict(mr.load(tmp_path / "optimizer.npz"))
+    assert (second.lr, second.momentum, second.nesterov) == (0.1, 0.9, True)
+    assert type(second.lr) is type(second.momentum) is float  # NumPy's float64 would promote float32 weights
+    np.testing.assert_array_equal(second.velocities[0], optimizer.velocities[0])
+
+
 # ---- errors
 
 
@@ -372,3 +399,11 @@ def test_a_schedule_needs_its_count_to_go_on():
         schedule.load_state_dict({"lr": 1})
     with pytest.raises(StateError, match="MultiStepLR needs 'steps', got nothing"):
         schedule.load_state_dict({})
+
+
+@pytest.mark.parametrize("steps", [np.zeros(2, int), 1.5, -1, "3", None])
+def test_a_count_of_steps_that_is_none_is_refused(steps):
+    schedule = optim.MultiStepLR(optim.SGD(parameters(), lr=1.0), [3])
+    with pytest.raises(StateError, match="expected one whole number of at least 0"):
+        schedule.load_state_dict({"steps": steps})
+    assert schedule.steps == 0

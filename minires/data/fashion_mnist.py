@@ -1,4 +1,4 @@
-"""A sample of Fashion-MNIST that comes with minires, so that a lesson needs no network.
+"""Fashion-MNIST: a sample that comes with minires, so that a lesson needs no network, and the whole set from its files.
 
 Fashion-MNIST: H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
 Learning Algorithms", arXiv:1708.07747, 2017. Copyright 2017 Zalando SE, MIT licence: FASHION_MNIST_LICENSE stands
@@ -9,13 +9,21 @@ import importlib.resources
 import io
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 
-from minires.errors import FileError, UnknownNameError
+from minires.data.idx import read_idx
+from minires.errors import DataError, FileError, UnknownNameError
 
 SAMPLE_FILE = "fashion_mnist_sample.npz"
 SPLITS = ("train", "test")
+FILES = {  # of the published set, with or without .gz: (images, labels, how many)
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", 60_000),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", 10_000),
+}
+GET_IT = ("get the four .gz files from https://github.com/zalandoresearch/fashion-mnist (on Debian and Ubuntu: the package "
+          "dataset-fashion-mnist, in /usr/share/datasets/fashion-mnist), and give their folder")
 
 # The class of label k is FASHION_MNIST_CLASSES[k].
 FASHION_MNIST_CLASSES = (
@@ -68,3 +76,35 @@ def read_sample(file, split):
             f"{len(labels)} labels; expected uint8 ({len(labels)}, 28, 28). Install minires again."
         )
     return images[:, np.newaxis], labels.astype(np.int64)  # (N, 28, 28) -> (N, 1, 28, 28)
+
+
+def fashion_mnist(folder, split="train"):
+    """Return (images, labels) of the whole of Fashion-MNIST, in the order of its published files.
+
+    folder: where the four IDX files are, gzipped or plain. images: uint8 (N, 1, 28, 28), 0 for the black background to
+    255; labels: int64 (N,), 0 to 9, named by FASHION_MNIST_CLASSES. N is 60,000 for "train" and 10,000 for "test".
+
+    Raises UnknownNameError for another split, FileError if a file is missing or cannot be read, and DataError if one is
+    damaged, cut short or not a file of Fashion-MNIST.
+    """
+    if split not in SPLITS:
+        raise UnknownNameError(f"fashion_mnist: unknown split {split!r}. The splits are {', '.join(map(repr, SPLITS))}.")
+    images_name, labels_name, N = FILES[split]
+    images, labels = read_idx(find_file(folder, images_name)), read_idx(find_file(folder, labels_name))
+    for name, values, shape in ((images_name, images, (N, 28, 28)), (labels_name, labels, (N,))):
+        if values.dtype != np.uint8 or values.shape != shape:
+            raise DataError(
+                f"fashion_mnist: {name} in {folder} holds {values.dtype} values of shape {values.shape}; expected uint8 "
+                f"{shape}: it is not the file of Fashion-MNIST."
+            )
+    if labels.max() >= len(FASHION_MNIST_CLASSES):
+        raise DataError(f"fashion_mnist: {labels_name} in {folder} holds the label {labels.max()}; expected 0 to 9.")
+    return images[:, np.newaxis], labels.astype(np.int64)  # (N, 28, 28) -> (N, 1, 28, 28)
+
+
+def find_file(folder, name):
+    """Return the path of the file of this name in the folder, gzipped or plain; raises FileError if neither is there."""
+    for path in (Path(folder) / f"{name}.gz", Path(folder) / name):
+        if path.exists():
+            return path
+    raise FileError(f"fashion_mnist: neither {name}.gz nor {name} is in {folder}: {GET_IT}.")

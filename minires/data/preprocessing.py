@@ -40,6 +40,23 @@ def standardize(images, mean=None, std=None):
     return images, mean, std
 
 
+def channel_mean_and_std(images, chunk=1000):
+    """Return (mean, std) of each channel over all images and pixels, float32 (C,): what `standardize` wants for batches.
+
+    images: (N, C, H, W), of integers or floats. They are read a chunk at a time, so that a data set may stay in memory as
+    bytes, and be standardised a batch at a time.
+
+    Raises ShapeError if the images are not (N, C, H, W), and DTypeError if they are not numbers.
+    """
+    result_dtype(images, "channel_mean_and_std")
+    N, C, H, W = images.shape
+    chunks = [images[start : start + chunk] for start in range(0, N, chunk)]
+    mean = sum(part.sum(axis=(0, 2, 3), dtype=np.float64) for part in chunks) / (N * H * W)  # (C,)
+    centred = (part - mean[:, np.newaxis, np.newaxis] for part in chunks)  # float64, a chunk at a time
+    variance = sum(np.square(part, out=part).sum(axis=(0, 2, 3)) for part in centred) / (N * H * W)  # (C,)
+    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+
+
 def average_2x2(images):
     """Return the mean of each 2 x 2 block of pixels: (N, C, H, W) -> (N, C, H/2, W/2).
 

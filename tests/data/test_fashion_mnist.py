@@ -1,16 +1,18 @@
-"""The bundled sample of Fashion-MNIST, and the script that made it."""
+"""The bundled sample of Fashion-MNIST and the script that made it, and the whole set from its files."""
 
+import gzip
 import hashlib
 import importlib.resources
 import importlib.util
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minires.data import FASHION_MNIST_CLASSES, fashion_mnist_sample, standardize
-from minires.data.fashion_mnist import SAMPLE_FILE, read_sample
+from minires.data import FASHION_MNIST_CLASSES, fashion_mnist, fashion_mnist_sample, standardize
+from minires.data.fashion_mnist import FILES, SAMPLE_FILE, read_sample
 from minires.errors import DataError, FileError, UnknownNameError
 
 COUNTS = {"train": 10_000, "test": 2_000}
@@ -203,3 +205,70 @@ def test_sample_is_what_the_published_files_give(maker):
         images, labels = fashion_mnist_sample(split)
         np.testing.assert_array_equal(images[:, 0], arrays[f"{split}_images"])
         np.testing.assert_array_equal(labels, arrays[f"{split}_labels"])
+
+
+# ---- the whole set
+
+def published(values):
+    """The content of a published file: IDX, gzipped."""
+    return gzip.compress(struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes())
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The four files, with 30 images for training and 20 for testing."""
+    for split, N in (("train", 30), ("test", 20)):
+        images_name, labels_name, _ = FILES[split]
+        monkeypatch.setitem(FILES, split, (images_name, labels_name, N))
+        pixels = np.random.default_rng(N).integers(0, 256, (N, 28, 28), dtype=np.uint8)
+        (tmp_path / f"{images_name}.gz").write_bytes(published(pixels))
+        (tmp_path / f"{labels_name}.gz").write_bytes(published(np.arange(N, dtype=np.uint8) % 10))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("split", "N"), [("train", 30), ("test", 20)])
+def test_the_files_of_a_split_are_read(folder, split, N):
+    images, labels = fashion_mnist(folder, split)
+    assert (images.shape, images.dtype) == ((N, 1, 28, 28), np.uint8)
+    np.testing.assert_array_equal(images[:, 0], np.random.default_rng(N).integers(0, 256, (N, 28, 28), dtype=np.uint8))
+    assert labels.dtype == np.int64
+    np.testing.assert_array_equal(labels, np.arange(N) % 10)
+
+
+def test_files_without_gz_are_read_too(folder):
+    whole = fashion_mnist(folder)
+    for path in folder.glob("train*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    for one, other in zip(whole, fashion_mnist(folder), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_missing_file_says_where_to_get_it(folder):
+    (folder / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(FileError, match=r"neither t10k-labels-idx1-ubyte\.gz nor .*zalandoresearch/fashion-mnist"):
+        fashion_mnist(folder, "test")
+    fashion_mnist(folder, "train")
+
+
+@pytest.mark.parametrize(("name", "values", "said"), [
+    ("t10k-labels-idx1-ubyte", np.full(20, 10, np.uint8), "holds the label 10; expected 0 to 9"),
+    ("t10k-labels-idx1-ubyte", np.zeros(19, np.uint8), r"shape \(19,\); expected uint8 \(20,\)"),
+    ("t10k-images-idx3-ubyte", np.zeros((20, 32, 32), np.uint8), r"\(20, 32, 32\); expected uint8 \(20, 28, 28\)"),
+], ids=["a label of 10", "a label missing", "images of 32 pixels"])
+def test_another_file_under_the_name_is_refused(folder, name, values, said):
+    (folder / f"{name}.gz").write_bytes(published(values))
+    with pytest.raises(DataError, match=said):
+        fashion_mnist(folder, "test")
+
+
+def test_a_file_that_is_cut_short_is_refused(folder):
+    path = folder / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="cannot be decompressed"):
+        fashion_mnist(folder, "test")
+
+
+def test_the_whole_set_has_no_other_split(folder):
+    with pytest.raises(UnknownNameError, match="'valid'"):
+        fashion_mnist(folder, "valid")

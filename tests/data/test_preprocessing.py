@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minires.data import average_2x2, fashion_mnist_sample, standardize
+from minires.data import average_2x2, channel_mean_and_std, fashion_mnist_sample, standardize
 from minires.errors import ArgumentError, DTypeError, ShapeError
 
 FUNCTIONS = [standardize, average_2x2]
@@ -155,3 +155,27 @@ def test_images_that_are_not_numbers_are_refused(function, dtype):
 def test_a_list_is_refused(function):
     with pytest.raises(DTypeError, match="type list; expected a NumPy array"):
         function([[[[1, 2], [3, 4]]]])
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 20, 1000])
+def test_statistics_by_chunks_are_those_of_the_whole(chunk):
+    images = random_pixels((20, 3, 8, 6))
+    mean, std = channel_mean_and_std(images, chunk)
+    assert mean.dtype == std.dtype == np.float32
+    np.testing.assert_allclose(mean, images.mean(axis=(0, 2, 3), dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose(std, images.std(axis=(0, 2, 3), dtype=np.float64), rtol=1e-6)
+
+
+def test_batches_standardised_by_them_are_the_standardised_set():
+    images = random_pixels((20, 3, 8, 6))
+    mean, std = channel_mean_and_std(images)
+    whole, _, _ = standardize(images)
+    for n in range(0, 20, 5):
+        np.testing.assert_allclose(standardize(images[n:n + 5], mean, std)[0], whole[n:n + 5], rtol=1e-5, atol=1e-6)
+
+
+def test_statistics_of_what_are_no_images_are_refused():
+    with pytest.raises(ShapeError, match="channel_mean_and_std"):
+        channel_mean_and_std(np.ones((3, 4)))
+    with pytest.raises(DTypeError, match="channel_mean_and_std"):
+        channel_mean_and_std(np.full((1, 1, 2, 2), "a"))
