@@ -23,7 +23,7 @@ LAYERS = (
     {"record"},
     {"probe", "summary", "stepping", "debug"},
     {"plot"},
-    {"claims", "checks", "lesson", "course", "report"},
+    {"claims", "checks", "lesson", "course", "report", "theory"},
     {"cli", "__main__", "__init__"},
 )
 ROW = {name: row for row, names in enumerate(LAYERS) for name in names}
