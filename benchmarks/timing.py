@@ -1,48 +1,66 @@
-"""Timing rivals fairly: in one process, on pinned threads, taking turns."""
-import os
-import platform
+"""Timing rivals fairly: in one process, taking turns."""
+import gc
 import time
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
 
-def interleaved(candidates, rounds: int, warm_up: int = 2) -> dict:
+@dataclass
+class Candidate:
+    """What one rival runs in each round.
+
+    Attributes:
+        stages: {name: function without arguments}, run and timed in this order: {"forward": …, "backward": …}.
+        before: run before each round, untimed: what sets the rival's number of threads.
+    """
+
+    stages: dict
+    before: object = None
+
+
+def interleaved(candidates, rounds: int, least: int = 3, budget: float = float("inf"), warm_up: int = 1,
+                clock=time.perf_counter) -> dict:
     """Seconds of each round of each candidate, which take turns so that a busy moment of the machine hits them alike.
 
+    A candidate that has used up its budget sits out the rounds that remain, so a slow one does not hold up the others.
+
     Args:
-        candidates: {name: function without arguments}.
-        rounds: how often each is timed.
-        warm_up: how often each runs before that.
+        candidates: {name: Candidate}.
+        rounds: how often each is timed, at most.
+        least: how often each is timed even beyond its budget.
+        budget: seconds that each may take in all, its warm-up included.
+        warm_up: how often each runs untimed before the first round.
+        clock: returns seconds.
 
     Returns:
-        {name: array (rounds,)}.
+        {name: {stage: array (rounds that it took part in,)}}.
     """
-    seconds = {name: [] for name in candidates}
-    for i in range(warm_up + rounds):
-        for name, function in candidates.items():
-            start = time.perf_counter()
-            function()
-            if i >= warm_up:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: np.array(values) for name, values in seconds.items()}
+    seconds = {name: {stage: [] for stage in candidate.stages} for name, candidate in candidates.items()}
+    spent = dict.fromkeys(candidates, 0.0)
+    gc.collect()
+    for i in range(-warm_up, rounds):
+        for name, candidate in candidates.items():
+            if i >= least and spent[name] >= budget:
+                continue
+            if candidate.before is not None:
+                candidate.before()
+            for stage, function in candidate.stages.items():
+                start = clock()
+                function()
+                elapsed = clock() - start
+                spent[name] += elapsed
+                if i >= 0:
+                    seconds[name][stage].append(elapsed)
+    return {name: {stage: np.array(values) for stage, values in stages.items()} for name, stages in seconds.items()}
 
 
-def pin_threads(count: int):
-    """Let NumPy's BLAS and PyTorch use `count` threads, whatever the environment says."""
-    import threadpoolctl
-    import torch
-
-    torch.set_num_threads(count)
-    threadpoolctl.threadpool_limits(count)
+def ratio_of_minima(a, b) -> float:
+    """The least of `a` over the least of `b`: what each does when nothing disturbs it."""
+    return float(np.min(a) / np.min(b))
 
 
-def machine() -> str:
-    """One line that says what the figures were measured on."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text(encoding="utf-8").splitlines()
-                 if line.startswith("model name")]
-        cpu = names[0] if names else cpu
-    return f"{cpu}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, NumPy {np.__version__}"
+def ratio_of_medians(a, b) -> float:
+    """The median of a[i] / b[i], over the rounds that both took part in: a busy moment slows neighbours alike."""
+    shared = min(len(a), len(b))
+    return float(np.median(np.asarray(a)[:shared] / np.asarray(b)[:shared]))
