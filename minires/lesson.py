@@ -4,6 +4,7 @@ import sys
 import time
 from pathlib import Path
 
+from minires.backend import usable_device
 from minires.checks import RESULTS, Check, Checks
 from minires.claims import Claim
 from minires.debug import break_at
@@ -33,11 +34,13 @@ def options(doc: str, seeds: int = 5, argv=None) -> Options:
     Returns:
         lesson: the name of the lesson's file; out: a `Path`, the folder for figures and CSV files; seed: the first seed;
         seeds: a list of seeds; full: run larger; tiny: run so small that the numbers prove nothing; check: end with
-        status 1 where a check disagrees; breakpoint: the `debug.break_at` of --break-at, or None; figures: what
-        `save_figure` has written so far. And `pick(tiny=…, default=…, full=…)`, the size for this run.
+        status 1 where a check disagrees; device: "cpu" or "cuda:0", where nets and batches are to go; breakpoint: the
+        `debug.break_at` of --break-at, or None; figures: what `save_figure` has written so far. And `pick(tiny=…,
+        default=…, full=…)`, the size for this run.
 
     Raises:
         FileError: the folder cannot be made or written to.
+        DeviceError: the device of --device cannot be used; the message says why.
         ArgumentError: --break-at names nothing.
     """
     path = Path(sys.argv[0])
@@ -51,6 +54,7 @@ def options(doc: str, seeds: int = 5, argv=None) -> Options:
     count = chosen.seeds or seeds
     count = chosen.pick(tiny=min(count, 2), default=count, full=2 * count)
     chosen.seeds = list(range(chosen.seed, chosen.seed + count))
+    chosen.device = usable_device(chosen.device)
     chosen.out = output_folder(chosen.out)
     (chosen.out / RESULTS).unlink(missing_ok=True)  # an earlier run's: this one may end before it has results
     chosen.lesson = path.stem
@@ -72,8 +76,9 @@ def options_parser(name: str, title: str, seeds: int) -> argparse.ArgumentParser
     size.add_argument("--full", action="store_true", help="run larger: twice the seeds, and deeper nets in some lessons")
     size.add_argument("--tiny", action="store_true", help="run in seconds, to see that it works: proves nothing")
     parser.add_argument("--check", action="store_true", help="end with status 1 where a measurement disagrees")
-    parser.add_argument("--break-at", metavar="LAYER", help="open the debugger in the backward of this layer (layer3.1.conv2), "
-                                                            "or of a type of op (Conv2d)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1: where the nets run (default: %(default)s)")
+    parser.add_argument("--break-at", metavar="LAYER",
+                        help="open the debugger in the backward of this layer (layer3.1.conv2), or of a type of op (Conv2d)")
     return parser
 
 

@@ -215,20 +215,20 @@ def x_not_normalised_in_dweight(op, dy, right):
 
 
 def kernel_not_turned(op, dy, right):
-    x, weight = op.saved
-    op.saved = x, weight[:, :, ::-1, ::-1]  # it is turned once more; dweight does not depend on it
+    x, weight, g = op.saved
+    op.saved = x, weight[:, :, ::-1, ::-1], g  # it is turned once more; dweight does not depend on it
     return right(op, dy)
 
 
 def kernel_rows_not_turned(op, dy, right):
-    x, weight = op.saved
-    op.saved = x, weight[:, :, ::-1]
+    x, weight, g = op.saved
+    op.saved = x, weight[:, :, ::-1], g
     return right(op, dy)
 
 
 def image_turned_in_dweight(op, dy, right):
-    x, weight = op.saved
-    op.saved = x[:, :, ::-1, ::-1], weight
+    x, weight, g = op.saved
+    op.saved = x[:, :, ::-1, ::-1], weight, g
     return right(op, dy)
 
 
@@ -251,8 +251,8 @@ def part_of_dx_zeroed(name, *place):
 
 
 def groups_swapped_in_weight(op, dy, right):
-    x, weight = op.saved
-    op.saved = x, np.roll(weight, len(weight) // op.groups, axis=0)
+    x, weight, g = op.saved
+    op.saved = x, np.roll(weight, len(weight) // op.groups, axis=0), g
     return right(op, dy)
 
 

@@ -59,88 +59,71 @@ class Conv2d(Op):
     def plain_forward(self, x, weight, bias):
         xp = array_module(x)
         g = self.geometry(x, weight, bias)
-        self.saved = x, weight
-        N, O = len(x), len(weight)
-        dense = self.dense_weight(weight)                                        # (O, C, KH, KW)
+        self.saved = x, weight, g
         x_padded = xp.pad(x, ((0, 0), (0, 0), (g.top, g.bottom), (g.left, g.right)))
-        y = xp.zeros((N, O, g.OH, g.OW), dtype=xp.result_type(x, weight))
-        for i in range(g.OH):
-            for j in range(g.OW):
-                for kh in range(g.KH):
-                    for kw in range(g.KW):
-                        pixel = x_padded[:, :, i * g.SH + kh * g.DH, j * g.SW + kw * g.DW]   # (N, C)
-                        y[:, :, i, j] += pixel @ dense[:, :, kh, kw].T           # (N, C) @ (C, O) -> (N, O)
+        y = xp.zeros((len(x), len(weight), g.OH, g.OW), dtype=xp.result_type(x, weight))
+        for outs, ins in self.group_slices(weight):                              # of each group, its O and its C
+            for i in range(g.OH):
+                for j in range(g.OW):
+                    for kh in range(g.KH):
+                        for kw in range(g.KW):
+                            pixel = x_padded[:, ins, i * g.SH + kh * g.DH, j * g.SW + kw * g.DW]   # (N, C)
+                            y[:, outs, i, j] += pixel @ weight[outs, :, kh, kw].T                  # (N, C) @ (C, O)
         if bias is not None:
             y += bias[:, None, None]                                             # (N, O, OH, OW) + (O, 1, 1)
         return y
 
     def plain_backward(self, dy):
         xp = array_module(dy)
-        x, weight = self.saved
-        g = self.geometry(x, weight, None)
-        (N, C, H, W) = x.shape
-        dense = self.dense_weight(weight)                                        # (O, C, KH, KW)
+        x, weight, g = self.saved
+        H, W = x.shape[2:]
+        O, own, KH, KW = weight.shape
+        each = O // self.groups
         x_padded = xp.pad(x, ((0, 0), (0, 0), (g.top, g.bottom), (g.left, g.right)))
         dx_padded = xp.zeros(x_padded.shape, dtype=dy.dtype)
-        ddense = xp.zeros(dense.shape, dtype=dy.dtype)
-        for i in range(g.OH):
-            for j in range(g.OW):
-                for kh in range(g.KH):
-                    for kw in range(g.KW):
-                        row, column = i * g.SH + kh * g.DH, j * g.SW + kw * g.DW
-                        dx_padded[:, :, row, column] += dy[:, :, i, j] @ dense[:, :, kh, kw]      # (N, O) @ (O, C)
-                        ddense[:, :, kh, kw] += dy[:, :, i, j].T @ x_padded[:, :, row, column]    # (O, N) @ (N, C)
+        dweight = xp.zeros(weight.shape, dtype=dy.dtype)
+        for group in range(self.groups):
+            outs = slice(group * each, (group + 1) * each)                       # the kernels of this group
+            ins = slice(group * own, (group + 1) * own)                          # the channels that they see
+            for i in range(g.OH):
+                for j in range(g.OW):
+                    for kh in range(KH):
+                        for kw in range(KW):
+                            row, column = i * g.SH + kh * g.DH, j * g.SW + kw * g.DW
+                            dy_pixel, x_pixel = dy[:, outs, i, j], x_padded[:, ins, row, column]   # (N, O), (N, C)
+                            dx_padded[:, ins, row, column] += dy_pixel @ weight[outs, :, kh, kw]   # (N, O) @ (O, C)
+                            dweight[outs, :, kh, kw] += dy_pixel.T @ x_pixel                       # (O, N) @ (N, C)
         dx = dx_padded[:, :, g.top:g.top + H, g.left:g.left + W]                 # -> (N, C, H, W)
-        dweight = self.own_channels(ddense)                                      # -> (O, C / groups, KH, KW)
         dbias = dy.sum(axis=(0, 2, 3))                                           # (N, O, OH, OW) -> (O,)
         return dx, dweight, dbias
 
-    def dense_weight(self, weight):
-        """The weight with zeros where a kernel does not see a channel: (O, C / groups, KH, KW) -> (O, C, KH, KW)."""
-        if self.groups == 1:
-            return weight
-        O, own, KH, KW = weight.shape
-        dense = array_module(weight).zeros((O, own * self.groups, KH, KW), dtype=weight.dtype)
-        for outs, ins in self.group_slices(O, own):
-            dense[outs, ins] = weight[outs]
-        return dense
-
-    def own_channels(self, dense):
-        """The inverse of `dense_weight`: (O, C, KH, KW) -> (O, C / groups, KH, KW)."""
-        if self.groups == 1:
-            return dense
-        O, C = dense.shape[:2]
-        return array_module(dense).concatenate([dense[outs, ins] for outs, ins in
-                                                self.group_slices(O, C // self.groups)])
-
-    def group_slices(self, O, own):
+    def group_slices(self, weight):
         """For each group, its kernels and its input channels, as slices."""
-        each = O // self.groups
+        each, own = len(weight) // self.groups, weight.shape[1]
         return [(slice(g * each, (g + 1) * each), slice(g * own, (g + 1) * own)) for g in range(self.groups)]
 
     # ---- the fast form
 
     def forward(self, x, weight, bias):
         g = self.geometry(x, weight, bias)
-        self.saved = x, weight
+        self.saved = x, weight, g
         if self.groups == 1:
             y = correlate(channels_last(x), kernel_matrix(weight), g)            # (N, OH, OW, O)
         else:
             y = array_module(x).concatenate(
                 [correlate(channels_last(x[:, ins]), kernel_matrix(weight[outs]), g)
-                 for outs, ins in self.group_slices(weight.shape[0], weight.shape[1])], axis=3)
+                 for outs, ins in self.group_slices(weight)], axis=3)
         if bias is not None:
             y += bias                                                            # (N, OH, OW, O) + (O,)
         return y.transpose(0, 3, 1, 2)                                           # (N, OH, OW, O) -> (N, O, OH, OW)
 
     def backward(self, dy):
-        x, weight = self.saved
-        g = self.geometry(x, weight, None)
+        x, weight, g = self.saved
         if self.groups == 1:
             dx, dweight = self.backward_of_group(x, weight, dy, g)
         else:
             parts = [self.backward_of_group(x[:, ins], weight[outs], dy[:, outs], g)
-                     for outs, ins in self.group_slices(weight.shape[0], weight.shape[1])]
+                     for outs, ins in self.group_slices(weight)]
             xp = array_module(dy)
             dx = xp.concatenate([dx for dx, _ in parts], axis=1) if self.needs_grad[0] else None
             dweight = xp.concatenate([dweight for _, dweight in parts]) if self.needs_grad[1] else None

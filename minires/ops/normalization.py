@@ -60,7 +60,7 @@ class BatchNorm(Op):
         xp = array_module(x)
         check_arguments(self, x, weight, bias)
         weight, bias = weight.astype(x.dtype, copy=False), bias.astype(x.dtype, copy=False)   # y has x's precision
-        axes, per_channel = channel_axes(x)
+        axes, per_channel = ((0, 2, 3), (1, -1, 1, 1)) if x.ndim == 4 else ((0,), (1, -1))   # (C,) lined up with x
         if self.training:
             mean = x.mean(axis=axes)                                             # (N, C, H, W) -> (C,)
             var = ((x - mean.reshape(per_channel)) ** 2).mean(axis=axes)         # (N, C, H, W) -> (C,)
@@ -74,13 +74,20 @@ class BatchNorm(Op):
         return y
 
     def plain_backward(self, dy):
+        """dx = (dx_hat - mean(dx_hat) - x_hat · mean(dx_hat · x_hat)) · inv_std; in evaluation dx_hat · inv_std
+        dweight = Σ dy · x_hat
+        dbias = Σ dy
+
+        With dx_hat = dy · weight; means and sums run over all values of a channel (Ioffe and Szegedy 2015, section 3).
+        With `freeze_statistics`, dx is that of evaluation.
+        """
         x, weight, mean, inv_std = self.saved
-        axes, per_channel = channel_axes(x)
+        axes, per_channel = ((0, 2, 3), (1, -1, 1, 1)) if x.ndim == 4 else ((0,), (1, -1))
         x_hat = (x - mean.reshape(per_channel)) * inv_std.reshape(per_channel)
         dbias = dy.sum(axis=axes)                                                # (N, C, H, W) -> (C,)
         dweight = (dy * x_hat).sum(axis=axes)                                    # (N, C, H, W) -> (C,)
         dx_hat = dy * weight.reshape(per_channel)
-        if self.statistics_are_constant:
+        if self.freeze_statistics or not self.training:
             dx = dx_hat * inv_std.reshape(per_channel)
         else:
             through_mean = dx_hat.mean(axis=axes).reshape(per_channel)           # x moves the mean ...
@@ -225,11 +232,6 @@ def blocks(lines):
     """Slices that cut the lines into blocks which stay in the cache."""
     at_once = max(1, BLOCK_BYTES // (lines.shape[1] * lines.dtype.itemsize))
     return [slice(start, start + at_once) for start in range(0, len(lines), at_once)]
-
-
-def channel_axes(x):
-    """(the axes that a channel's statistics run over, the shape that lines a (C,) vector up with x)."""
-    return ((0, 2, 3), (1, -1, 1, 1)) if x.ndim == 4 else ((0,), (1, -1))
 
 
 def check_arguments(op, x, weight, bias):
