@@ -62,9 +62,10 @@ def measure(depth, residual, batch_norm, init):
     records, losses = [], []
     for seed in options.seeds:
         model = models.cifar_net(depth, residual, WIDTH, in_channels=1, batch_norm=batch_norm, init=init, seed=seed)
+        model.to(options.device)
         x, y = batch(seed)
         with mr.record_gradients(model) as record:
-            loss = mr.ops.cross_entropy(model(mr.Tensor(x)), y)
+            loss = mr.ops.cross_entropy(model(mr.Tensor(x).to(options.device)), y)
             loss.backward()
         records.append(record.select(models.Block, nn.Conv2d, nn.BatchNorm2d, nn.ReLU))
         losses.append(loss.item())
@@ -213,10 +214,10 @@ def spread_of_weight_dot_gradient(depth):
     spreads = []
     for seed in options.seeds:
         model = models.cifar_net(depth, False, WIDTH, in_channels=1, batch_norm=False, init=nn.init.glorot_normal_,
-                                 seed=seed)
+                                 seed=seed).to(options.device)
         x, y = batch(seed)
-        mr.ops.cross_entropy(model(mr.Tensor(x)), y).backward()
-        products = [abs(np.vdot(w.data.astype(np.float64), w.grad)) for w in model.parameters() if w.ndim > 1]
+        mr.ops.cross_entropy(model(mr.Tensor(x).to(options.device)), y).backward()
+        products = [abs(np.vdot(w.data.astype(np.float64), w.grad)) for w in model.to("cpu").parameters() if w.ndim > 1]
         spreads.append(max(products) / min(products))
     return max(spreads)
 

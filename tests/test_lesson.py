@@ -5,6 +5,7 @@ import pytest
 from matplotlib import pyplot
 
 from minires import lesson
+from minires.errors import DeviceError
 
 
 def options(tmp_path, *arguments):
@@ -33,6 +34,14 @@ def test_senseless_options_are_refused(tmp_path, arguments):
     with pytest.raises(SystemExit) as ended:
         options(tmp_path, *arguments)
     assert ended.value.code == 2
+
+
+def test_the_device_is_named_in_full_and_one_that_cannot_be_used_is_an_error_before_anything_is_made(tmp_path, monkeypatch):
+    assert options(tmp_path).device == "cpu"
+    monkeypatch.setitem(sys.modules, "cupy", None)  # as if CuPy was not installed
+    with pytest.raises(DeviceError, match="CuPy, which is not installed"):
+        lesson.options("A title\n", argv=["--out", str(tmp_path / "new"), "--device", "cuda"])
+    assert not (tmp_path / "new").exists()
 
 
 def test_progress_yields_everything_and_is_silent_without_a_terminal(capsys):
