@@ -27,6 +27,7 @@ from minires.errors import (
     StateError,
     UnknownNameError,
 )
+from minires.explain import describe, explain
 from minires.files import load, save
 from minires.gradient_check import gradcheck
 from minires.probe import GradientRecord, record_gradients, stack_records
@@ -56,8 +57,10 @@ __all__ = [
     "UnknownNameError",
     "backward_steps",
     "data",
+    "describe",
     "detect_anomaly",
     "detect_writes",
+    "explain",
     "gradcheck",
     "load",
     "models",

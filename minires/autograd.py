@@ -9,6 +9,7 @@ from minires.backend import array_module, use_device_of
 from minires.context import BackwardHook, no_grad, reference_ops, state
 from minires.errors import BackwardError, DTypeError
 from minires.op import Op
+from minires.step_summary import StepSummary
 from minires.tensor import Tensor
 
 __all__ = ["BackwardHook", "BackwardStep", "GradientTable", "Op", "backward_steps", "no_grad", "reference_ops",
@@ -41,6 +42,10 @@ class BackwardStep:
     def where(self) -> str:
         """The line of your code that made this op: "file:line: the line"."""
         return self.op.called_at()
+
+    def _repr_html_(self):
+        """What a notebook shows: the formulas, shapes and norms."""
+        return StepSummary(self).to_html()
 
     def __repr__(self):
         return f"<BackwardStep {self.name}: {type(self.op).__name__}, grad_output {self.grad_output.shape}>"

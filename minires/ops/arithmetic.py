@@ -57,6 +57,9 @@ class Add(Op):
         return a + b
 
     def backward(self, dy):
+        """da = dy, summed where a was broadcast
+        db = dy, summed where b was broadcast
+        """
         a_shape, b_shape = self.saved
         da = unbroadcast(dy, a_shape)
         db = unbroadcast(dy, b_shape)
@@ -72,6 +75,9 @@ class Subtract(Op):
         return a - b
 
     def backward(self, dy):
+        """da = dy, summed where a was broadcast
+        db = -dy, summed where b was broadcast
+        """
         a_shape, b_shape = self.saved
         da = unbroadcast(dy, a_shape)
         db = unbroadcast(-dy, b_shape) if self.needs_grad[1] else None
@@ -87,6 +93,9 @@ class Multiply(Op):
         return a * b
 
     def backward(self, dy):
+        """da = dy b, summed where a was broadcast
+        db = dy a, summed where b was broadcast
+        """
         a, b = self.saved
         da = unbroadcast(dy * b, a.shape) if self.needs_grad[0] else None
         db = unbroadcast(dy * a, b.shape) if self.needs_grad[1] else None
@@ -102,6 +111,9 @@ class Divide(Op):
         return a / b
 
     def backward(self, dy):
+        """da = dy / b, summed where a was broadcast
+        db = -dy a / b², summed where b was broadcast
+        """
         a, b = self.saved
         da = unbroadcast(dy / b, a.shape) if self.needs_grad[0] else None
         db = unbroadcast(-dy * a / (b * b), b.shape) if self.needs_grad[1] else None
@@ -109,7 +121,7 @@ class Divide(Op):
 
 
 class Power(Op):
-    """y = a ** b, element by element: dy/da = b a**(b - 1), dy/db = log(a) a**b."""
+    """y = a ** b, element by element."""
 
     def forward(self, a, b):
         check_broadcast(self, a, b)
@@ -118,6 +130,9 @@ class Power(Op):
         return y
 
     def backward(self, dy):
+        """da = dy b a**(b - 1), summed where a was broadcast
+        db = dy log(a) a**b, summed where b was broadcast
+        """
         xp = array_module(dy)
         a, b, y = self.saved
         lowered = xp.where(b == 0, 1, b - 1)                            # where b is 0, so is the slope, at a = 0 too
@@ -133,12 +148,13 @@ class Negate(Op):
         return -x
 
     def backward(self, dy):
+        """dx = -dy."""
         dx = -dy
         return dx
 
 
 class MatMul(Op):
-    """y = a b for matrices: da = dy bᵀ, db = aᵀ dy. Stacks broadcast.
+    """y = a b for matrices. Stacks broadcast.
 
     A vector is a row on the left, a column on the right.
     """
@@ -149,6 +165,9 @@ class MatMul(Op):
         return a @ b                                                    # (..., M, K) @ (..., K, N) -> (..., M, N)
 
     def backward(self, dy):
+        """da = dy bᵀ, summed where a was broadcast
+        db = aᵀ dy, summed where b was broadcast
+        """
         a, b = self.saved
         rows = a[None, :] if a.ndim == 1 else a                         # (K,) -> (1, K)
         columns = b[:, None] if b.ndim == 1 else b                      # (K,) -> (K, 1)

@@ -37,6 +37,7 @@ class Cast(Op):
         return x.astype(self.dtype)
 
     def backward(self, dy):
+        """dx = dy in x's precision."""
         dx = dy.astype(self.saved)
         return dx
 
@@ -52,5 +53,6 @@ class ToDevice(Op):
         return backend.to_device(x, self.device)
 
     def backward(self, dy):
+        """dx = dy on x's device."""
         dx = backend.to_device(dy, self.saved)
         return dx

@@ -14,7 +14,7 @@ def log(x):
 
 
 class Exp(Op):
-    """y = eˣ: dx = dy y."""
+    """y = eˣ."""
 
     def forward(self, x):
         xp = array_module(x)
@@ -23,13 +23,14 @@ class Exp(Op):
         return y
 
     def backward(self, dy):
+        """dx = dy y."""
         y = self.saved
         dx = dy * y
         return dx
 
 
 class Log(Op):
-    """y = ln x: dx = dy / x."""
+    """y = ln x."""
 
     def forward(self, x):
         xp = array_module(x)
@@ -37,6 +38,7 @@ class Log(Op):
         return xp.log(x)
 
     def backward(self, dy):
+        """dx = dy / x."""
         x = self.saved
         dx = dy / x
         return dx

@@ -32,6 +32,10 @@ class Linear(Op):
         return y
 
     def backward(self, dy):
+        """dx = dy W
+        dweight = dyᵀ x
+        dbias = Σ dy over n
+        """
         x, weight = self.saved
         dx = dy @ weight                 # (N, O) @ (O, I) -> (N, I)
         dweight = dy.T @ x               # (O, N) @ (N, I) -> (O, I)

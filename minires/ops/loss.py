@@ -25,7 +25,7 @@ def cross_entropy(logits, labels):
 
 
 class CrossEntropy(Op):
-    """y = mean over n of -log p[n, label[n]], with p = softmax(logits): dlogits = (p - one_hot(label)) dy / N."""
+    """y = mean over n of -log p[n, label[n]], with p = softmax(logits)."""
 
     def __init__(self, labels):
         self.labels = labels
@@ -45,6 +45,7 @@ class CrossEntropy(Op):
         return -log_p.mean()                                                 # (N,) -> ()
 
     def backward(self, dy):
+        """dlogits = (p - one_hot(label)) dy / N."""
         p, rows, labels = self.saved
         dlogits = p.copy()                                                   # (N, K)
         dlogits[rows, labels] -= 1                                           # p - one_hot(label)

@@ -110,6 +110,7 @@ class MaxPool2d(Pool2d):
         return y
 
     def backward(self, dy):
+        """dx = Σ dy over the windows of which x is the first largest."""
         shape, x_padded, y = self.saved
         OH, OW = y.shape[2:]
         dx_padded = zeros_channels_last(x_padded.shape, dy)                           # (N, C, H + 2 PH, W + 2 PW)
@@ -137,6 +138,7 @@ class AvgPool2d(Pool2d):
         return y
 
     def backward(self, dy):
+        """dx = Σ dy / (KH KW) over the windows that hold x."""
         N, C, H, W = self.saved
         PH, PW = self.padding
         dx_padded = zeros_channels_last((N, C, H + 2 * PH, W + 2 * PW), dy)
@@ -148,7 +150,7 @@ class AvgPool2d(Pool2d):
 
 
 class GlobalAvgPool2d(Op):
-    """y = mean over the pixels of each channel: each pixel gets dy / (H W)."""
+    """y = mean over the pixels of each channel."""
 
     def forward(self, x):
         if x.ndim != 4 or 0 in x.shape[2:]:
@@ -157,6 +159,7 @@ class GlobalAvgPool2d(Op):
         return x.mean(axis=(2, 3))                                           # (N, C, H, W) -> (N, C)
 
     def backward(self, dy):
+        """dx = dy / (H W) at each pixel."""
         N, C, H, W = self.saved
         dx = zeros_channels_last((N, C, H, W), dy)                           # fresh, in the memory order of the next op
         dx += (dy / (H * W))[:, :, None, None]                               # (N, C, 1, 1) -> (N, C, H, W)

@@ -59,6 +59,7 @@ class Sum(Reduction):
         return x.sum(axis=axes, keepdims=self.keepdims)
 
     def backward(self, dy):
+        """dx = dy, repeated along the axes."""
         xp = array_module(dy)
         shape, kept = self.saved
         dx = xp.broadcast_to(dy.reshape(kept), shape)    # the reduced axes return, each repeating dy
@@ -77,6 +78,7 @@ class Mean(Reduction):
         return x.mean(axis=axes, keepdims=self.keepdims)
 
     def backward(self, dy):
+        """dx = dy / count, repeated along the axes."""
         xp = array_module(dy)
         shape, kept, count = self.saved
         dx = xp.broadcast_to(dy.reshape(kept) / count, shape)    # the reduced axes return, each repeating dy / count
@@ -96,6 +98,7 @@ class Max(Reduction):
         return y if self.keepdims else y.reshape([n for i, n in enumerate(kept) if i not in axes])
 
     def backward(self, dy):
+        """dx = dy / ties where x is the largest, else 0."""
         x, y, axes = self.saved
         is_largest = (x == y).astype(x.dtype)                       # 1 at each maximum, 0 elsewhere
         ties = is_largest.sum(axis=axes, keepdims=True)

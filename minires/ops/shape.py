@@ -50,6 +50,7 @@ class Reshape(Op):
         return x.reshape(self.shape)
 
     def backward(self, dy):
+        """dx = dy in x's shape."""
         shape = self.saved
         dx = dy.reshape(shape)
         return dx
@@ -65,6 +66,7 @@ class Flatten(Op):
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))    # (N, C, H, W) -> (N, C·H·W)
 
     def backward(self, dy):
+        """dx = dy in x's shape."""
         shape = self.saved
         dx = dy.reshape(shape)                                  # (N, C·H·W) -> (N, C, H, W)
         return dx
@@ -85,6 +87,7 @@ class Transpose(Op):
         return x.transpose(self.saved)
 
     def backward(self, dy):
+        """dx = dy with its axes back in x's order."""
         axes = self.saved
         inverse = [axes.index(i) for i in range(len(axes))]     # where each axis of x went
         dx = dy.transpose(inverse)
@@ -105,6 +108,7 @@ class Index(Op):
             raise ShapeError(f"{self.title}: x[{self.key!r}] does not exist in shape {x.shape}: {error}") from error
 
     def backward(self, dy):
+        """dx[key] = dy, added up where taken twice, else 0."""
         xp = array_module(dy)
         dx = xp.zeros(self.saved, dtype=dy.dtype)
         if self.takes_each_once():

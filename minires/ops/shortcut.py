@@ -51,6 +51,9 @@ class ShortcutAdd(Op):
         return residual + shortcut
 
     def backward(self, dy):
+        """dresidual = dy
+        dshortcut = dy
+        """
         dresidual = dy
         dshortcut = dy
         return dresidual, dshortcut
@@ -73,6 +76,7 @@ class ZeroPadShortcut(Op):
         return y
 
     def backward(self, dy):
+        """dx[:, :, ::stride, ::stride] = dy[:, :C], else 0."""
         N, C, H, W = self.saved
         S = self.stride
         dx = zeros_channels_last((N, C, H, W), dy)
