@@ -18,7 +18,7 @@ def number(value) -> str:
     """Three significant digits, without an exponent: 0.0123, 1.23, 12.3, 1234."""
     if value <= 0:
         return "0"
-    decimals = max(0, 2 - int(np.floor(np.log10(value))))
+    decimals = max(0, 2 - int(np.floor(np.log10(float(f"{value:.3g}")))))
     return f"{value:.{decimals}f}"
 
 

@@ -105,5 +105,5 @@ def test_an_interrupted_write_leaves_the_last_good_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", ["{", "[]", '"text"', json.dumps({"format": 99, "runs": {}}), "{}"])
 def test_a_foreign_file_is_refused_with_what_to_do(tmp_path, text):
     (tmp_path / "b.json").write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match="b.json.*--out"):
+    with pytest.raises(ValueError, match=r"b\.json.*--out"):
         Results.read(tmp_path / "b.json")
