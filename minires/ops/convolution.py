@@ -74,6 +74,12 @@ class Conv2d(Op):
         return y
 
     def plain_backward(self, dy):
+        """dx = Σ dy[n, o, i, j] weight[o, c, kh, kw] over o, i, j
+        dweight = Σ dy[n, o, i, j] x_padded[n, c, row, column] over n, i, j
+        dbias = Σ dy over n, i, j
+
+        The gradient of each pixel (row, column) = (i·SH + kh·DH, j·SW + kw·DW) collects what all windows that saw it send.
+        """
         xp = array_module(dy)
         x, weight, g = self.saved
         H, W = x.shape[2:]
