@@ -21,9 +21,10 @@ LAYERS = (
     {"debugger"},
     {"flow", "explain"},
     {"record"},
-    {"probe", "summary", "stepping", "debug"},
+    {"probe", "summary", "training", "stepping", "debug"},
     {"plot"},
     {"claims", "checks", "lesson", "course", "report", "theory"},
+    {"training_plot", "doctor", "train_settings", "train_command"},
     {"cli", "__main__", "__init__"},
 )
 ROW = {name: row for row, names in enumerate(LAYERS) for name in names}
