@@ -28,11 +28,17 @@ CANNOT = {
 PEERS = [name for name in ENGINES if name != "minires"]
 
 
+PACKAGES = {"PyTorch": "torch", "PyTorch, channels last": "torch", "DeZero": "dezero", "autograd": "autograd",
+            "SmallPebble": "smallpebble", "MyGrad": "mygrad"}
+
+
 def engines_or_skip(*names):
-    """{name: engine}, minires first; skips the test where one cannot be imported, and says why."""
+    """{name: engine}, minires first; skips the test where a package is not installed, and fails where it is but broken."""
     engines, missing = load_engines(("minires", *names))
-    if missing:
-        pytest.skip("; ".join(f"{name}: {reason}" for name, reason in missing.items()))
+    for name, reason in missing.items():
+        if importlib.util.find_spec(PACKAGES[name]) is None:
+            pytest.skip(f"{name} is not installed ({reason})")
+        pytest.fail(f"{name} is installed and cannot be used: {reason}")
     return engines
 
 
