@@ -19,16 +19,19 @@ def array_module(x):
     """The module whose functions work on the array `x`: `numpy` or `cupy`."""
     if isinstance(x, (np.ndarray, np.generic)):
         return np
-    cupy = sys.modules.get("cupy")  # an array of CuPy cannot exist before CuPy has been imported
-    if cupy is not None and isinstance(x, cupy.ndarray):
-        return cupy
+    if _is_of_cupy(x):
+        return sys.modules["cupy"]
     raise DTypeError(f"expected a NumPy or CuPy array, got {type(x).__module__}.{type(x).__name__}")
 
 
 def is_array(x) -> bool:
     """Is `x` an array of NumPy or CuPy?"""
-    cupy = sys.modules.get("cupy")
-    return isinstance(x, np.ndarray) or (cupy is not None and isinstance(x, cupy.ndarray))
+    return isinstance(x, np.ndarray) or _is_of_cupy(x)
+
+
+def _is_of_cupy(x):
+    """Is `x` an array of CuPy? None can exist before CuPy has been imported."""
+    return isinstance(x, getattr(sys.modules.get("cupy"), "ndarray", ()))
 
 
 def device_of(x) -> str:
@@ -119,8 +122,7 @@ def to_host(x) -> np.ndarray:
 
 def as_host_array(value) -> np.ndarray:
     """An array of NumPy or CuPy, or anything that `np.asarray` takes, as a NumPy array."""
-    cupy = sys.modules.get("cupy")
-    return value.get() if cupy is not None and isinstance(value, cupy.ndarray) else np.asarray(value)
+    return value.get() if _is_of_cupy(value) else np.asarray(value)
 
 
 def cuda_module(index: int = 0):
@@ -150,6 +152,9 @@ def import_cupy():
     except Exception as error:  # of a broken installation, or of one for another NumPy: ImportError, AttributeError, …
         raise DeviceError(f"CuPy is installed but cannot be imported: {_cause(error)}. Uninstall every package whose name "
                           f"begins with cupy, then: {INSTALL_CUPY}") from error
+    if not hasattr(cupy, "ndarray"):  # a folder named cupy, such as an uninstallation may leave
+        raise DeviceError(f"CuPy is not installed, though something else is called cupy: {getattr(cupy, '__path__', cupy)}. "
+                          f"Remove that, then: {INSTALL_CUPY}")
     return cupy
 
 

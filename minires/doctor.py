@@ -94,7 +94,7 @@ def _cupy():
     try:
         cupy = backend.import_cupy()
     except DeviceError as error:
-        return "not installed" if "not installed" in str(error) else f"broken: {_one_line(error)}"
+        return "not installed" if isinstance(error.__cause__, ModuleNotFoundError) else f"broken: {_one_line(error)}"
     return f"{cupy.__version__}, for CUDA {backend.cuda_version(cupy.cuda.runtime.runtimeGetVersion())}"
 
 

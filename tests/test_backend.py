@@ -95,6 +95,12 @@ def install(monkeypatch):
     return lambda module: monkeypatch.setitem(sys.modules, "cupy", module)
 
 
+def forget_cupy(monkeypatch):
+    """Let `import cupy` look for it anew, now and after the test."""
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.delitem(sys.modules, "cupy")
+
+
 def message(device="cuda"):
     with pytest.raises(mr.DeviceError) as error:
         mr.Tensor([1.0]).to(device)
@@ -130,10 +136,19 @@ BROKEN = {
 def test_a_broken_cupy_is_not_called_missing(monkeypatch, tmp_path, body, cause):
     (tmp_path / "cupy.py").write_text(body + "\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    forget_cupy(monkeypatch)
     assert "is installed but cannot be imported" in message()
     assert cause in message()
     assert "\n" not in message()
+
+
+def test_an_empty_folder_of_its_name_is_not_taken_for_cupy(install):
+    folder = types.ModuleType("cupy")  # what Python makes of a folder without __init__.py
+    folder.__path__ = ["/somewhere/cupy"]
+    install(folder)
+    assert "not installed, though something else is called cupy: ['/somewhere/cupy']" in message()
+    assert not backend.is_array("neither NumPy's nor CuPy's")
+    assert backend.is_array(np.ones(2))
 
 
 # ---- no driver, or no GPU
