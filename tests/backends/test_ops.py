@@ -1,0 +1,67 @@
+"""Every op on both backends: the rows of the table in tests/ops, forward and backward."""
+import numpy as np
+import pytest
+
+import minires as mr
+from minires.ops.conversion import ToDevice
+from tests.backends.comparison import assert_same, leaf, on_host, run
+from tests.ops.test_every_op import CASES, NAMES, cotangent, each_case, each_case_and_form, form
+from tests.strict_cupy import no_sync
+
+__all__ = ["form"]  # a fixture: the op's fast or plain form
+
+SEVERAL = [(case, name) for case, name in zip(CASES, NAMES, strict=True) if len(case.arrays) > 1]
+each_case_of_several_arguments = pytest.mark.parametrize("case", [case for case, _ in SEVERAL],
+                                                         ids=[name for _, name in SEVERAL])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@each_case_and_form
+def test_values_and_gradients_on_the_device_are_those_of_the_cpu(case, form, dtype, cuda):
+    arrays = [x.astype(dtype) for x in case.arrays]
+    tolerance = {"rtol": 2e-5, "atol": 2e-5} if dtype == np.float32 else {}
+    leaves, y = run(case.function, arrays, "cuda")
+    assert_same(on_host(leaves, y), on_host(*run(case.function, arrays, "cpu")), **tolerance)
+    assert {type(x.grad) for x in leaves} == {type(leaves[0].data)} != {np.ndarray}
+
+
+@each_case
+def test_the_gradient_agrees_with_numerical_derivatives_taken_on_the_device(case, device):
+    mr.gradcheck(case.function, [leaf(array, device) for array in case.arrays])
+
+
+UPLOADS = {"CrossEntropy": 1,  # the labels
+           "Index taken twice": 2,  # the list of indices, in forward and in backward
+           "BatchNorm training": 2, "BatchNorm training, (N, C)": 2, "BatchNorm eval": 2}  # the case makes running statistics
+
+
+@pytest.mark.parametrize(("case", "uploads"), [pytest.param(case, UPLOADS.get(name, 0), id=name)
+                                               for case, name in zip(CASES, NAMES, strict=True) if case.op is not ToDevice])
+def test_nothing_waits_for_the_gpu_and_nothing_moves(case, uploads, cuda):
+    leaves, y = run(case.function, case.arrays, "cuda")
+    dy = leaf(cotangent(y), "cuda").data
+    cuda.reset()
+    with no_sync():
+        case.function(*leaves).backward(dy)
+    assert (len(cuda.uploads), cuda.downloads) == (uploads, [])
+    assert cuda.launches.total() > 0
+
+
+@each_case_of_several_arguments
+@pytest.mark.parametrize(("here", "there"), [("cuda:0", "cpu"), ("cpu", "cuda:0"), ("cuda:0", "cuda:1")])
+def test_mixed_devices_are_named_with_the_op_and_its_arguments(case, here, there, cuda):
+    for i in range(len(case.arrays)):
+        leaves = [leaf(array, there if i == j else here) for j, array in enumerate(case.arrays)]
+        with pytest.raises(mr.DeviceError) as caught:
+            case.function(*leaves)
+        assert case.op.__name__ in str(caught.value)
+        assert f" on {here}" in str(caught.value)
+        assert f" on {there}" in str(caught.value)
+
+
+@each_case
+def test_on_a_second_device_everything_stays_there(case, cuda):
+    leaves, y = run(case.function, case.arrays, "cuda:1")
+    assert {x.grad.device.id for x in leaves} == {1}
+    assert_same(on_host(leaves, y), on_host(*run(case.function, case.arrays, "cpu")))
+
