@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks import environment, figure, ops, startup, tape, training_step
-from benchmarks.page import extra_module, figure_name, page
+from benchmarks.page import extra_figure_name, extra_module, figure_name, page
 from benchmarks.peers import load_engines
 from benchmarks.results import Results
 from benchmarks.tables import FIRST
@@ -79,7 +79,7 @@ def measure(chosen, extra_chosen, engines, options, results) -> int:
 
 
 def write_report(results, out):
-    """Write the page, and the figure of each run, and say where they are."""
+    """Write the page, and the figures of each run, and say where they are."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "benchmarks.md").write_text(page(results), encoding="utf-8")
     print(out / "benchmarks.md")
@@ -87,6 +87,12 @@ def write_report(results, out):
         path = out / "images" / figure_name(threads)
         if figure.draw(run, threads, path):
             print(path)
+        for part, stored in run["extra"].items():
+            path = out / "images" / extra_figure_name(part, threads)
+            if hasattr(extra_module(part), "draw"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                extra_module(part).draw(stored["measured"], path)
+                print(path)
 
 
 def in_short(seconds) -> str:

@@ -67,6 +67,11 @@ def figure_name(threads: int) -> str:
     return f"benchmarks_{threads}_thread{'s' * (threads > 1)}.png"
 
 
+def extra_figure_name(part: str, threads: int) -> str:
+    """The file of the figure of a part that is not a race."""
+    return figure_name(threads).replace("benchmarks", part, 1)
+
+
 def run_section(threads, run) -> str:
     """What was measured on so many threads."""
     title = "One thread" if threads == 1 else f"{threads} threads"
@@ -85,7 +90,7 @@ def run_section(threads, run) -> str:
     for part, stored in run["extra"].items():
         module = extra_module(part)
         if module is not None:
-            lines += [module.section(stored["measured"]).strip(), ""]
+            lines += [module.section(stored["measured"], f"images/{extra_figure_name(part, threads)}").strip(), ""]
     if of_part["startup"]:
         lines += ["### Starting", "", tables.seconds_table(of_part["startup"]), ""]
     return "\n".join(lines)
@@ -106,7 +111,12 @@ def provenance(run) -> str:
 
 
 def extra_module(part):
-    """`benchmarks.memory` or `benchmarks.depth`, where there is one: it has `measure` and `section`, and may have `draw`."""
+    """`benchmarks.memory` or `benchmarks.depth`, where there is one. It measures what is not a race, and has
+
+        measure(threads, quick) -> a dict that JSON can hold
+        section(measured, image) -> Markdown, from its heading (###) on; `image` is where the page finds its figure
+        draw(measured, path): write that figure as PNG; a module without a figure has no such function
+    """
     if importlib.util.find_spec(f"benchmarks.{part}") is None:
         return None
     return importlib.import_module(f"benchmarks.{part}")

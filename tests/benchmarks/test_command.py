@@ -1,5 +1,6 @@
 """The command: what it chooses, what it stores and when, and what an interruption leaves."""
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -110,6 +111,26 @@ def test_arguments_that_make_no_sense_end_with_status_2(run, capsys, arguments, 
         run([case("first")], *arguments)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_parts_that_are_no_races_bring_their_own_section_and_figure(run, tmp_path, monkeypatch):
+    module = SimpleNamespace(
+        measure=lambda threads, quick: {"peak": 7, "threads": threads, "quick": quick},
+        section=lambda measured, image: f"### Memory\n\n{measured['peak']} MB ![]({image})\n",
+        draw=lambda measured, path: path.write_bytes(b"a figure"),
+    )
+    monkeypatch.setattr(command, "EXTRA_PARTS", ("memory",))
+    for place in ("benchmarks.__main__.extra_module", "benchmarks.page.extra_module"):
+        monkeypatch.setattr(place, {"memory": module}.get)
+    status, stored = run([case("first")], "--threads", "2")
+    assert status == 0
+    assert stored["runs"]["2"]["extra"]["memory"]["measured"] == {"peak": 7, "threads": 2, "quick": False}
+    text = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
+    assert "### Memory\n\n7 MB ![](images/memory_2_threads.png)" in text
+    assert (tmp_path / "images" / "memory_2_threads.png").read_bytes() == b"a figure"
+    _status, stored = run([case("first")], "--only", "memory")
+    assert stored["runs"]["1"]["cases"] == []
+    assert "memory" in stored["runs"]["1"]["extra"]
 
 
 def test_without_pytorch_it_says_what_to_install(run, monkeypatch, capsys):
