@@ -6,8 +6,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from minires.errors import ArgumentError, UnknownNameError
+from minires.flow import FLOW_QUANTITIES
 from minires.models import Block
-from minires.probe import GradientRecord
+from minires.record import GradientRecord
 
 # Okabe and Ito's colours, told apart by people with any colour vision, each with a marker of its own
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -25,6 +26,7 @@ GREY = "0.45"
 STREAM = "line: block outputs"
 LAYERS = "points: convolutions, fc"
 BAND = "band: least to largest"
+PALE = "pale: least to largest"
 ZERO, NOT_FINITE = "exactly 0", "not finite"
 ZERO_MARKER, NOT_FINITE_MARKER = "v", "x"
 
@@ -112,6 +114,78 @@ def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm",
     ticks = np.unique(np.linspace(0, len(shown.names) - 1, 12).round().astype(int))
     ax.set_yticks(ticks, [shown.names[i] for i in ticks])
     return ax
+
+
+def shortcut_flow(record: GradientRecord, ax=None):
+    """Draw which part of the gradient at each block's input came through the shortcut, and which through the branch.
+
+    Over the blocks in forward order stand two bands, stacked up to 1: the norms of the two terms, each divided by the sum of
+    both norms. The line, on an axis of its own at the right, is the cosine between the terms: at 0 they are perpendicular,
+    at -1 they would cancel. Several passes are drawn as medians, with pale bands from the least to the largest. Where the
+    gradient is exactly 0 or not finite, there is a mark at the edge.
+
+    Args:
+        record: of `mr.record_gradients(model, shortcut_flow=True)`.
+        ax: the Axes to draw in; a new figure's where None.
+
+    Returns:
+        The Axes of the bands; that of the cosine is the last one of its figure. The numbers behind both:
+        `record.to_csv(path)`.
+
+    Raises:
+        ArgumentError: the record holds no flow.
+    """
+    flow = _with_flow(record)
+    ax = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1] if ax is None else ax
+    shortcut, branch, together, cosine = [_recorded(flow, quantity) for quantity in FLOW_QUANTITIES]  # (passes, blocks)
+    sums = np.ma.masked_invalid(np.ma.masked_equal(shortcut + branch, 0))
+    share = shortcut / sums
+    middle, x = _median(share).filled(np.nan), np.arange(share.shape[1])
+    edges = np.repeat(np.arange(len(x) + 1) - 0.5, 2)[1:-1]  # each block is one step wide
+    ax.fill_between(edges, 0, np.repeat(middle, 2), color=COLOURS[0], alpha=0.75, linewidth=0, label="through the shortcut")
+    ax.fill_between(edges, np.repeat(middle, 2), 1, color=COLOURS[1], alpha=0.75, linewidth=0, label="through the branch")
+    current = ax.figure.gca()
+    right = ax.twinx()
+    ax.figure.sca(current)  # as it was for who draws with pyplot
+    right.axhline(0, color="black", linewidth=0.6, linestyle=":")
+    cosine = np.ma.masked_invalid(cosine)
+    angle = _median(cosine).filled(np.nan)
+    right.plot(x, angle, color="white", linewidth=4)  # a margin, so that it is not taken for the border of the bands
+    right.plot(x, angle, color="black", linewidth=1.4, label="cosine between them",
+               marker="o" if len(x) <= 40 else None, markersize=3.5)
+    keys = _draw_edge_points(ax, x, _median(together), {"color": "black"})
+    if len(share) > 1:
+        least, largest = [np.repeat(values.filled(np.nan), 2) for values in (share.min(axis=0), share.max(axis=0))]
+        ax.fill_between(edges, least, largest, color="white", alpha=0.5, linewidth=0)
+        right.fill_between(x, cosine.min(axis=0).filled(np.nan), cosine.max(axis=0).filled(np.nan), color="black",
+                           alpha=0.15, linewidth=0)
+        keys[PALE] = Patch(facecolor="white", edgecolor=GREY, linewidth=0.8)
+    _label_flow(ax, right, flow.names, keys)
+    return ax
+
+
+def _label_flow(ax, right, names, keys):
+    ax.set_xlim(-0.5, len(names) - 0.5)
+    ax.set_ylim(0, 1)
+    right.set_ylim(-1, 1)
+    ticks = np.unique(np.linspace(0, len(names) - 1, 12).round().astype(int))
+    ax.set_xticks(ticks, [names[i] for i in ticks], rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_xlabel("block in forward order (input at the left)")
+    ax.set_ylabel("share of the two norms")
+    right.set_ylabel("cosine (line)")
+    (bands, labels), (lines, line_labels) = ax.get_legend_handles_labels(), right.get_legend_handles_labels()
+    ax.legend([*bands, *lines, *keys.values()], [*labels, *line_labels, *keys], ncols=3, loc="lower center",
+              bbox_to_anchor=(0.5, 1.0), frameon=False)  # above the bands, not on them
+
+
+def _with_flow(record):
+    """The record with only the columns of which a flow was recorded."""
+    recorded = ~record.missing("flow_together").all(axis=0) if len(record) else np.zeros(len(record.columns), bool)
+    if not recorded.any():
+        raise ArgumentError("plot: the record has no flow through a shortcut: make it with "
+                            "mr.record_gradients(model, shortcut_flow=True), of a net that has shortcuts")
+    return GradientRecord([column for column, is_recorded in zip(record.columns, recorded, strict=True) if is_recorded],
+                          record._rows)
 
 
 def _check_records(records, labels, quantity):
