@@ -29,8 +29,11 @@ def with_breakpoint(function):
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and _first_line(node) == code.co_firstlineno and node.name == code.co_name:
             _insert_breakpoint(node)
-    copy = _code_in(compile(tree, code.co_filename, "exec", dont_inherit=True), code)
-    return types.FunctionType(copy, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    copied_code = _code_in(compile(tree, code.co_filename, "exec", dont_inherit=True), code)
+    copy = types.FunctionType(copied_code, function.__globals__, function.__name__, function.__defaults__,
+                              function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 def _insert_breakpoint(definition):

@@ -90,7 +90,9 @@ class break_at(BackwardHook):
         self._check_arguments()
         self.stops = 0
         self._names = {"forward": {}, "backward": {}}  # of what ran; dicts, as sets have no order
-        self._candidates = 0  # steps where layer, op and number fitted
+        self._kinds = set()  # of op, of which so many steps were looked at ...
+        self._looked_at = 0
+        self._candidates = 0  # ... and of these, layer, op and number fitted so many
         self._count = 0  # steps of this pass
         self._armed = None  # (op, method) whose copy waits for its call
         self._outer_reference = None  # what to restore; None where nothing was switched
@@ -147,6 +149,8 @@ class break_at(BackwardHook):
 
     def _consider(self, step):
         number, self._count = self._count, self._count + 1
+        self._looked_at += 1
+        self._kinds.add(type(step.op).__name__)
         if self._fits(step, number):
             self._stop(step, number)
 
@@ -205,9 +209,10 @@ class break_at(BackwardHook):
         elif self.layer is not None and self.layer not in ran:
             reason = f"{self.layer!r} ran in forward, but no gradient reached it in a backward pass"
         elif not self._candidates:
-            reason = f"of the {len([name for name in ran if name])} names that ran, none had an op that fits"
+            reason = f"none of the {self._looked_at} steps fitted; their ops were {', '.join(sorted(self._kinds))}"
         else:
-            reason = f"{self._candidates} steps were looked at, and none met the condition"
+            steps = "one step was" if self._candidates == 1 else f"{self._candidates} steps were"
+            reason = f"{steps} looked at, and none met the condition"
         warnings.warn(f"{self!r} never stopped: {reason}", stacklevel=3)
 
     def _seen(self):
