@@ -174,6 +174,7 @@ def test_a_sequential_can_be_told_at_any_time():
 # ---- functions
 
 WEIGHT = leaf(normal(3, 3), name="weight")
+EQUAL_WEIGHT = leaf(WEIGHT.data)
 FUNCTIONS = {
     "one op": (ops.tanh, 1),
     "a chain": (lambda x: (x * 2).exp().log(), 1),
@@ -343,6 +344,24 @@ def test_the_result_keeps_its_name_and_may_keep_its_gradient():
     np.testing.assert_array_equal(y.grad, 2 * v)
 
 
+class Checkpointed(nn.Module):
+    """Ops without a layer of their own, in a checkpoint."""
+
+    def forward(self, x):
+        return nn.checkpoint(lambda x: ops.tanh(x.exp()), x)
+
+
+def test_the_ops_belong_to_the_layer_that_called_them():
+    y = nn.Sequential(Checkpointed(), nn.Tanh())(leaf(normal(3)))
+    assert [step.op.layer for step in mr.backward_steps(y, np.ones(3))] == ["1", "0", "0"]
+
+
+def test_an_empty_batch():
+    x = leaf(np.zeros((0, 3)))
+    nn.checkpoint(ops.tanh, x).sum().backward()
+    assert x.grad.shape == (0, 3)
+
+
 def test_its_place_on_the_graph_can_be_read():
     y = nn.checkpoint(lambda x: ops.tanh(x @ WEIGHT), leaf(normal(2, 3)))
     assert (y.op.title, y.op.made, y.op.input_shapes) == ("Checkpoint", ((2, 3), np.float64), ((2, 3), (3, 3)))
@@ -359,10 +378,11 @@ def test_its_place_on_the_graph_can_be_read():
     lambda x: ops.tanh(x) if state.rebuilding else ops.exp(x),
     lambda x: (x + 0)[:2] if state.rebuilding else x + 0,
     lambda x: x * 1 * 1 if state.rebuilding else x * 1,
-    lambda x: x * WEIGHT[0] if state.rebuilding else x * mr.Tensor(WEIGHT.data[0]),
+    lambda x: x @ WEIGHT if state.rebuilding else x @ mr.Tensor(WEIGHT.data),
+    lambda x: x @ WEIGHT if state.rebuilding else x @ EQUAL_WEIGHT,
     lambda x: None if state.rebuilding else x * 1,
     lambda x: x.detach() if state.rebuilding else x * 1,
-], ids=["random", "other numbers", "another op", "another shape", "more ops", "another input", "no tensor",
+], ids=["random", "other numbers", "another op", "another shape", "more ops", "one more input", "another input", "no tensor",
         "no graph"])
 def test_a_function_that_computes_something_else_is_refused(change):
     x = leaf(normal(3))
@@ -559,12 +579,13 @@ def five_saves(x):
 
 
 @pytest.mark.usefixtures("without_gc")
-def test_what_the_ops_of_a_part_save_lives_in_its_backward_only(living):
+@pytest.mark.parametrize("retain_graph", [False, True])
+def test_what_the_ops_of_a_part_save_lives_in_its_backward_only(living, retain_graph):
     x = leaf([1.0])
     for _ in range(4):
         x = nn.checkpoint(five_saves, x)
     assert living() == 0
-    left = [living() for _ in mr.backward_steps(x)]
+    left = [living() for _ in mr.backward_steps(x, retain_graph=retain_graph)]
     assert left == [5, 4, 3, 2, 1] * 4
     assert living() == 0
 
