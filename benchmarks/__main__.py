@@ -35,15 +35,18 @@ def main(argv=None) -> int:
     if options.list:
         print("\n".join([f"{case.part}: {case.name}" for case in chosen] + extra_chosen))
         return 0
-    engines, missing = load_engines()
-    absent = [name for name in NEEDED if name not in engines]
-    if absent:
-        parser.error(f'{absent[0]} cannot be used ({missing[absent[0]]}): pip install -e ".[bench]"')
     out = options.out or Path("minires-output/benchmarks" if options.quick else "docs")
     try:
         results = Results.read(out / "benchmarks.json")
     except ValueError as error:
         parser.error(str(error))
+    if options.report:
+        write_report(results, out)
+        return 0
+    engines, missing = load_engines()
+    absent = [name for name in NEEDED if name not in engines]
+    if absent:
+        parser.error(f'{absent[0]} cannot be used ({missing[absent[0]]}): pip install -e ".[bench]"')
     for name, reason in missing.items():
         say(f"without {name}: {reason}")
     if results.start(options.threads, environment.describe(engines), missing):
@@ -131,6 +134,7 @@ def make_parser():
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="folder for page, figures and times (default: docs; with --quick minires-output/benchmarks)")
     parser.add_argument("--list", action="store_true", help="print the cases that would run, and measure nothing")
+    parser.add_argument("--report", action="store_true", help="write page and figures from the times stored; measure nothing")
     return parser
 
 

@@ -122,6 +122,8 @@ CASES = [
     op_case("3 × 3 convolution, 128 × 64 × 8 × 8", convolution, 128, 64, 64, 8, 3, quick=True),
     op_case("3 × 3 convolution, stride 2, 16 → 32, 128 × 16 × 32 × 32", convolution, 128, 16, 32, 32, 3, stride=2),
     op_case("3 × 3 convolution, 8 × 64 × 56 × 56", convolution, 8, 64, 64, 56, 3),
+    op_case("3 × 3 convolution, 8 × 256 × 14 × 14", convolution, 8, 256, 256, 14, 3),
+    op_case("3 × 3 convolution, 8 × 512 × 7 × 7", convolution, 8, 512, 512, 7, 3),
     op_case("1 × 1 convolution, 64 → 256, 8 × 64 × 56 × 56", convolution, 8, 64, 256, 56, 1),
     op_case("7 × 7 stem, stride 2, 3 → 64, 8 × 3 × 224 × 224, no dx", convolution, 8, 3, 64, 224, 7, stride=2,
             image_gradient=False),

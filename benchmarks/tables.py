@@ -28,10 +28,11 @@ def milliseconds(seconds) -> str:
 
 
 def rivals_of(cases) -> list:
-    """The rivals of minires in any of the cases, in the order of `ENGINES`."""
-    present = {rival for case in cases for rival in case["seconds"]}
-    order = [*ENGINES, *sorted(present - ENGINES.keys())]
-    return [name for name in order if name in present and name != FIRST]
+    """The rivals of minires in any of the cases, in the order of `ENGINES`; "DeZero, float32" comes after "DeZero"."""
+    def place(rival):
+        return list(ENGINES).index(rival if rival in ENGINES else rival.partition(",")[0]), rival
+
+    return sorted({rival for case in cases for rival in case["seconds"] if rival != FIRST}, key=place)
 
 
 def versus(ours, theirs) -> str:

@@ -101,6 +101,17 @@ def test_list_measures_nothing(run, capsys):
     assert capsys.readouterr().out == "steps: first\n"
 
 
+def test_report_writes_page_and_figure_again_and_measures_nothing(run, tmp_path):
+    _status, before = run([case("first")])
+    page, picture = tmp_path / "benchmarks.md", tmp_path / "images" / "benchmarks_1_thread.png"
+    text = page.read_text(encoding="utf-8")
+    page.unlink()
+    picture.unlink()
+    assert run([case("first", action=fail)], "--report") == (0, before)
+    assert page.read_text(encoding="utf-8") == text
+    assert picture.exists()
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--only", "nothing"], "no part or case matches nothing"),
     (["--threads", "0"], "expected a positive integer, got '0'"),
