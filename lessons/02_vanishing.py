@@ -36,7 +36,7 @@ DEPTHS = options.pick(tiny=(16, 32), default=(8, 16, 32, 64), full=(8, 16, 32, 6
 DEEPEST = DEPTHS[-1]
 WIDTH = 16  # channels of each layer
 H = 14  # pixels, down and across
-BATCH_SIZE = 32
+BATCH_SIZE = options.pick(tiny=4, default=32, full=32)
 
 images, labels = mr.data.fashion_mnist_sample("train")          # (10000, 1, 28, 28)
 images, _mean, _std = mr.data.standardize(mr.data.average_2x2(images))  # -> (10000, 1, 14, 14)
@@ -204,7 +204,8 @@ checks.add("sigmoid, Glorot, 32 layers: powers of ten in dL/dW", weight_gradient
 #   shrinks and tanh becomes linear: q falls as 1/(2 l), and ‖dL/dx‖ falls as a *power* of the depth, 1/sqrt(L), not
 #   exponentially.
 
-UNITS, LAYERS, SAMPLES = 256, 40, 128
+LAYERS, SAMPLES = 40, 128
+UNITS = options.pick(tiny=64, default=256, full=256)
 
 
 def dense_factors(activation, gain):

@@ -120,7 +120,7 @@ DEPTHS = options.pick(tiny=(32,), default=(16, 32, 64), full=(16, 32, 64, 128))
 DEEPEST = DEPTHS[-1]
 WIDTH = 16  # channels of each layer
 H = 14  # pixels, down and across
-FAN_IN = 9 * WIDTH
+BATCH_SIZE = options.pick(tiny=4, default=32, full=32)
 PADDING = theory.padding_factor(H)
 
 images, labels = mr.data.fashion_mnist_sample("train")          # (10000, 1, 28, 28)
@@ -141,7 +141,7 @@ def measure(activation, scale, depth, width=WIDTH):
     records = []
     for seed in options.seeds:
         model = models.flat_net(depth, width, activation=activation, init=he_times(scale), seed=seed)
-        x, y = next(iter(mr.data.Batches(images, labels, 32, seed=seed)))
+        x, y = next(iter(mr.data.Batches(images, labels, BATCH_SIZE, seed=seed)))
         with mr.record_gradients(model) as record:
             mr.ops.cross_entropy(model(mr.Tensor(x)), y).backward()
         records.append(record.select(ACTIVATIONS[activation]))
