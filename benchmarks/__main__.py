@@ -134,7 +134,8 @@ def make_parser():
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="folder for page, figures and times (default: docs; with --quick minires-output/benchmarks)")
     parser.add_argument("--list", action="store_true", help="print the cases that would run, and measure nothing")
-    parser.add_argument("--report", action="store_true", help="write page and figures from the times stored; measure nothing")
+    parser.add_argument("--report", action="store_true",
+                        help="write page and figures from the times stored, and measure nothing")
     return parser
 
 

@@ -58,7 +58,7 @@ def make_figure(parts, threads) -> Figure:
         handles += [Line2D([], [], linestyle="", marker="o", color="#555555", label="forward, or all (filled)"),
                     Line2D([], [], linestyle="", marker="o", color="#555555", markerfacecolor="white",
                            label="backward (hollow)")]
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
+    figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False)
     return figure
 
 
