@@ -6,6 +6,7 @@ debugger, and for whoever reads its screen, the copy is the function.
 """
 import ast
 import linecache
+import sys
 import types
 
 
@@ -34,6 +35,19 @@ def with_breakpoint(function):
                               function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
+
+
+def breakpoint_hook():
+    """What `breakpoint()` should call: `sys.breakpointhook`, or IPython's prompt where that would pass in silence.
+
+    So it would in a notebook: the kernel sets debugpy's hook, which does nothing until somebody attaches, as the bug button
+    of JupyterLab does.
+    """
+    debugpy, ipython = sys.modules.get("debugpy"), sys.modules.get("IPython.core.debugger")
+    is_debugpys = (getattr(sys.breakpointhook, "__module__", None) or "").startswith("debugpy")
+    if ipython is not None and is_debugpys and not debugpy.is_client_connected():
+        return ipython.set_trace
+    return sys.breakpointhook
 
 
 def _insert_breakpoint(definition):

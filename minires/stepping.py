@@ -8,7 +8,7 @@ import numpy as np
 
 from minires.backend import array_module
 from minires.context import BackwardHook, state, user_frame
-from minires.debugger import with_breakpoint
+from minires.debugger import breakpoint_hook, with_breakpoint
 from minires.errors import ArgumentError, UnknownNameError
 from minires.nn.module import Module
 from minires.op import Op
@@ -95,7 +95,7 @@ class break_at(BackwardHook):
         self._candidates = 0  # ... and of these, layer, op and number fitted so many
         self._count = 0  # steps of this pass
         self._armed = None  # (op, method) whose copy waits for its call
-        self._outer_reference = None  # what to restore; None where nothing was switched
+        self._outer_reference = self._outer_hook = None  # what to restore; None where nothing was switched
         self._missed = False  # was it said that the name is not there?
 
     # ---- what the passes tell
@@ -177,10 +177,13 @@ class break_at(BackwardHook):
             self._outer_reference = state.reference
         state.reference = True
         method = f"plain_{direction}" if getattr(op, f"plain_{direction}") else direction
+        self._outer_hook = sys.breakpointhook
+        sys.breakpointhook = breakpoint_hook()
         copy = with_breakpoint(getattr(getattr(op, method), "__func__", None))
         if copy is None:
             print(f"minires: the source of {type(op).__name__}.{method} cannot be read: this is just before it runs")
             breakpoint()
+            self._disarm()
             return
         op.stopped_step = step
         setattr(op, method, copy.__get__(op))  # on this op alone: it hides the method of its class
@@ -191,6 +194,9 @@ class break_at(BackwardHook):
             op, method = self._armed
             del op.__dict__[method], op.stopped_step
             self._armed = None
+        if self._outer_hook is not None:
+            sys.breakpointhook = self._outer_hook
+            self._outer_hook = None
 
     def _restore_ops(self):
         if self._outer_reference is not None:

@@ -5,6 +5,7 @@ import inspect
 import linecache
 import sys
 import textwrap
+import types
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 import minires as mr
 from minires import ops
-from minires.debugger import with_breakpoint
+from minires.debugger import breakpoint_hook, with_breakpoint
 from minires.ops.arithmetic import MatMul
 from minires.ops.normalization import BatchNorm
 from tests.ops.test_every_op import CASES, NAMES, Case, batch_norm, call, cotangent, normal, results
@@ -256,3 +257,25 @@ def test_a_file_that_has_changed_since_it_was_imported_is_not_copied(tmp_path, n
     path.write_text(now, encoding="utf-8")
     linecache.checkcache()
     assert with_breakpoint(names["backward"]) is None
+
+
+# ---- which debugger
+
+
+def debugpys_hook():
+    """Stands for the hook that a notebook's kernel sets."""
+
+
+debugpys_hook.__module__ = "debugpy._vendored.force_pydevd"
+
+
+@pytest.mark.parametrize(("hook", "is_attached", "in_ipython", "expected"), [
+    (debugpys_hook, False, True, "IPython's"), (debugpys_hook, True, True, debugpys_hook),
+    (debugpys_hook, False, False, debugpys_hook), (sys.__breakpointhook__, False, True, sys.__breakpointhook__)])
+def test_in_a_notebook_that_no_debugger_is_attached_to_the_prompt_is_ipythons(hook, is_attached, in_ipython, expected,
+                                                                             monkeypatch):
+    monkeypatch.setattr(sys, "breakpointhook", hook)
+    monkeypatch.setitem(sys.modules, "debugpy", types.SimpleNamespace(is_client_connected=lambda: is_attached))
+    ipython = types.SimpleNamespace(set_trace="IPython's") if in_ipython else None
+    monkeypatch.setitem(sys.modules, "IPython.core.debugger", ipython)
+    assert breakpoint_hook() == expected
