@@ -60,10 +60,10 @@ def measure(activation, init, depth):
     """The record of one backward pass a seed: the gradients of the activations' outputs and of the convolutions' weights."""
     records = []
     for seed in options.seeds:
-        model = models.flat_net(depth, WIDTH, activation=activation, init=init, seed=seed)
+        model = models.flat_net(depth, WIDTH, activation=activation, init=init, seed=seed).to(options.device)
         x, y = next(iter(mr.data.Batches(images, labels, BATCH_SIZE, seed=seed)))
         with mr.record_gradients(model) as record:
-            mr.ops.cross_entropy(model(mr.Tensor(x)), y).backward()
+            mr.ops.cross_entropy(model(mr.Tensor(x).to(options.device)), y).backward()
         records.append(record.select(nn.Conv2d, ACTIVATIONS[activation]))
     return mr.stack_records(records)
 
@@ -214,12 +214,12 @@ def dense_factors(activation, gain):
     for seed in options.seeds:
         layers = [nn.Sequential(nn.Linear(UNITS, UNITS, bias=False), ACTIVATIONS[activation]()) for _ in range(LAYERS)]
         net = nn.init.initialize_(nn.Sequential(*layers), lambda w, draw: nn.init.normal_(w, draw, gain / math.sqrt(UNITS)),
-                                  seed)
+                                  seed).to(options.device)
         generator = np.random.default_rng(seed)
-        x = mr.Tensor(generator.standard_normal((SAMPLES, UNITS)).astype(np.float32))
+        x, gradient = (mr.Tensor(generator.standard_normal((SAMPLES, UNITS)).astype(np.float32)).to(options.device)
+                       for _ in range(2))
         with mr.record_gradients(net) as record:
-            y = net(x)
-            y.backward(generator.standard_normal(y.shape).astype(np.float32))
+            net(x).backward(gradient.data)
         norms.append(record.select(ACTIVATIONS[activation]).output_grad_norm[0])
     return np.array(norms)
 
@@ -249,14 +249,14 @@ small_images = mr.data.average_2x2(images)                      # -> (10000, 1, 
 
 def train(depth, seed):
     """The loss of each step."""
-    model = models.flat_net(depth, WIDTH, init=nn.init.glorot_normal_, seed=seed)
+    model = models.flat_net(depth, WIDTH, init=nn.init.glorot_normal_, seed=seed).to(options.device)
     optimizer = mr.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     batches = mr.data.Batches(small_images, labels, 64, seed=seed)
     losses = []
     while len(losses) < STEPS:
         for x, y in batches:
             optimizer.zero_grad()
-            loss = mr.ops.cross_entropy(model(mr.Tensor(x)), y)
+            loss = mr.ops.cross_entropy(model(mr.Tensor(x).to(options.device)), y)
             loss.backward()
             optimizer.step()
             losses.append(loss.item())

@@ -52,12 +52,12 @@ def dense_gradients(activation, units, sigma):
     """‖dL/dx‖ of the layers' outputs, (seeds, layers), for a normal gradient given to the last one."""
     norms = []
     for seed in options.seeds:
-        net = dense_net(activation, units, sigma, seed)
+        net = dense_net(activation, units, sigma, seed).to(options.device)
         generator = np.random.default_rng(seed)
-        x = mr.Tensor(generator.standard_normal((SAMPLES, units)).astype(np.float32))
+        x, gradient = (mr.Tensor(generator.standard_normal((SAMPLES, units)).astype(np.float32)).to(options.device)
+                       for _ in range(2))
         with mr.record_gradients(net) as record:
-            y = net(x)
-            y.backward(generator.standard_normal(y.shape).astype(np.float32))
+            net(x).backward(gradient.data)
         norms.append(record.select(ACTIVATIONS[activation]).output_grad_norm[0])
     return np.array(norms)
 
@@ -141,9 +141,10 @@ def measure(activation, scale, depth, width=WIDTH):
     records = []
     for seed in options.seeds:
         model = models.flat_net(depth, width, activation=activation, init=he_times(scale), seed=seed)
+        model.to(options.device)
         x, y = next(iter(mr.data.Batches(images, labels, BATCH_SIZE, seed=seed)))
         with mr.record_gradients(model) as record:
-            mr.ops.cross_entropy(model(mr.Tensor(x)), y).backward()
+            mr.ops.cross_entropy(model(mr.Tensor(x).to(options.device)), y).backward()
         records.append(record.select(ACTIVATIONS[activation]))
     return mr.stack_records(records)
 
@@ -199,12 +200,12 @@ if len(options.seeds) > 1:                                      # one seed does 
 
 def layers_until_overflow(scale, depth, seed):
     """The number of layers whose outputs are finite."""
-    model = models.flat_net(depth, WIDTH, init=he_times(scale), seed=seed)
-    y = mr.Tensor(next(iter(mr.data.Batches(images, labels, 4, seed=seed)))[0])
+    model = models.flat_net(depth, WIDTH, init=he_times(scale), seed=seed).to(options.device)
+    y = mr.Tensor(next(iter(mr.data.Batches(images, labels, 4, seed=seed)))[0]).to(options.device)
     with mr.no_grad(), np.errstate(over="ignore", invalid="ignore"):
         for i, name in enumerate(model.layers):
             y = getattr(model, name)(y)
-            if not np.isfinite(y.data).all():
+            if not np.isfinite(y.numpy()).all():
                 return i
     return depth
 
