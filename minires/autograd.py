@@ -5,9 +5,9 @@ last to leaves such as weights, gives the graph.
 The backward pass walks that graph once, in reverse topological order, and calls each op's `backward`: nothing else
 stands between the loop and the arithmetic, so *step into* in a debugger lands on it.
 """
-from minires.backend import array_module, use_device_of
+from minires.backend import array_module, device_of, is_array, use_device_of
 from minires.context import BackwardHook, no_grad, reference_ops, state
-from minires.errors import BackwardError, DTypeError
+from minires.errors import BackwardError, DeviceError, DTypeError
 from minires.op import Op
 from minires.step_summary import StepSummary
 from minires.tensor import Tensor
@@ -119,6 +119,7 @@ def backward_steps(root: Tensor, gradient=None, retain_graph: bool = False):
         BackwardError: `root` is a leaf, wants no gradient, has several elements and no `gradient` was given, the
             shapes differ, or the graph was freed by an earlier pass.
         DTypeError: `gradient` does not hold real numbers.
+        DeviceError: `gradient` is an array on another device.
     """
     seed = _seed_gradient(root, gradient)
     order = topological_order(root.op)
@@ -224,12 +225,15 @@ def _seed_gradient(root, gradient):
                             "tensors without requires_grad=True")
     _check_not_released(root.op)
     xp = array_module(root.data)
+    use_device_of(root.data)
     if gradient is None:
         if root.data.size != 1:
             raise BackwardError(f"backward: {root!r} has {root.data.size} elements: pass gradient=dL/d(this), an array "
                                 f"of shape {root.shape}, or reduce it to a scalar first, with sum() or mean()")
         return xp.ones_like(root.data)
     gradient = gradient.data if isinstance(gradient, Tensor) else gradient
+    if is_array(gradient) and device_of(gradient) != root.device:
+        raise DeviceError(f"backward: gradient is on {device_of(gradient)}, expected {root.device}, as {root!r}")
     if xp.shape(gradient) != root.shape:
         raise BackwardError(f"backward: gradient has shape {xp.shape(gradient)}, expected {root.shape}, as {root!r}")
     if xp.asarray(gradient).dtype.kind not in "biuf":

@@ -51,6 +51,11 @@ def panel_bytes(xp) -> int:
     return 640 * 1024 if xp is np else 256 * 1024 * 1024
 
 
+def block_bytes(xp) -> int:
+    """How much of an array should go through several passes at a time: what stays in a CPU's cache; all of it on a GPU."""
+    return 512 * 1024 if xp is np else sys.maxsize
+
+
 @functools.cache
 def rows_of_one_product(xp, rows: int, size: int) -> int:
     """Into products of how many rows a matrix product (rows, K) @ (K, O) with K·O = size should be cut.
@@ -113,6 +118,25 @@ def use_device_of(x):
     """Make the device of the array `x` the one where new arrays are made: CuPy keeps a current device in each thread."""
     if not isinstance(x, (np.ndarray, np.generic)):
         x.device.use()
+
+
+def scalar_beside(value, other):
+    """A Python number as a 0-d array with the dtype and on the device of the array `other`."""
+    if array_module(other) is np:
+        return np.asarray(value, dtype=other.dtype)
+    use_device_of(other)
+    return array_module(other).full((), value, dtype=other.dtype)  # written by a kernel; asarray would be an upload
+
+
+def item(x, key):
+    """x[key]. An index out of range is an IndexError on a GPU as well, where CuPy lets those in lists and arrays wrap.
+
+    Indices that lie on the GPU themselves are not looked at: that would have to wait for them.
+    """
+    keys = key if isinstance(key, tuple) else (key,)
+    if array_module(x) is not np and not any(is_array(k) and array_module(k) is not np for k in keys):
+        _ = np.broadcast_to(np.int8(0), x.shape)[key]  # NumPy checks the key on an array of x's shape, all of one byte
+    return x[key]
 
 
 def to_host(x) -> np.ndarray:

@@ -97,9 +97,9 @@ class Op:
         present = [array for array in arrays if array is not None]
         if {type(array) for array in present} == {np.ndarray}:
             return  # the usual case, decided without asking each array
-        if len({device_of(array) for array in present}) > 1:
-            places = ", ".join(f"argument {i} on {device_of(a)}" for i, a in enumerate(arrays) if a is not None)
-            raise DeviceError(f"{self.title}: got {places}: move them to one device with .to(…)")
+        code = self.forward.__code__
+        names = code.co_varnames[1:code.co_argcount]  # without self
+        check_one_device(self, {names[i] if i < len(names) else f"argument {i}": x for i, x in enumerate(arrays)})
         if present:
             use_device_of(present[0])
 
@@ -115,3 +115,11 @@ class Op:
         made = "" if self.made is None else " -> {} {}".format(*self.made)
         file, line = self.where
         return f"minires: in the {direction} of {self.title} on shapes {shapes}{made}, called at {file}:{line}"
+
+
+def check_one_device(op, arrays):
+    """Raise where the arrays, {name: array or None}, live on more than one device."""
+    devices = {name: device_of(array) for name, array in arrays.items() if array is not None}
+    if len(set(devices.values())) > 1:
+        places = ", ".join(f"{name} on {device}" for name, device in devices.items())
+        raise DeviceError(f"{op.title}: got {places}: move them to one device with .to(…)")

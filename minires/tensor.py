@@ -1,7 +1,7 @@
 """`Tensor`: an array, its gradient, its name, and the op that made it."""
 import numpy as np
 
-from minires.backend import array_module, device_of, parse_device, to_host
+from minires.backend import array_module, device_of, parse_device, scalar_beside, to_host
 from minires.errors import BackwardError, DTypeError, ShapeError
 
 
@@ -227,7 +227,7 @@ def as_tensor(value, like: Tensor) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, (bool, int, float)):
-        return Tensor._from_op(array_module(like.data).asarray(value, dtype=like.dtype), False)
+        return Tensor._from_op(scalar_beside(value, like.data), False)
     return Tensor(value)
 
 

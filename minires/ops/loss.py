@@ -1,8 +1,8 @@
 """The loss of classification."""
 import numpy as np
 
-from minires.backend import array_module
-from minires.errors import DTypeError, LabelError, ShapeError
+from minires.backend import array_module, device_of, is_array
+from minires.errors import DeviceError, DTypeError, LabelError, ShapeError
 from minires.op import Op
 from minires.tensor import Tensor
 
@@ -20,6 +20,7 @@ def cross_entropy(logits, labels):
     Raises:
         ShapeError: the logits are not (N, K) with N and K at least 1.
         LabelError: the labels are not N integers from 0 to K - 1.
+        DeviceError: the labels are on a GPU.
     """
     return CrossEntropy(labels)(logits)
 
@@ -56,6 +57,9 @@ class CrossEntropy(Op):
         """The labels as a host array, (N,) integers from 0 to K - 1: on a GPU, a wrong index would wrap silently."""
         if isinstance(self.labels, Tensor):
             raise DTypeError(f"{self.title}: labels are a Tensor; pass a NumPy array or a list of integers")
+        if is_array(self.labels) and device_of(self.labels) != "cpu":
+            raise DeviceError(f"{self.title}: labels are on {device_of(self.labels)}; they are checked on the host, without "
+                              "waiting for the GPU: pass a NumPy array or a list of integers, such as labels.get()")
         labels = np.asarray(self.labels)
         if labels.shape != (N,):
             raise LabelError(f"{self.title}: labels have shape {labels.shape}, expected ({N},) for logits ({N}, {K}): one "

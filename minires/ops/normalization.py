@@ -3,14 +3,13 @@ import math
 
 import numpy as np
 
-from minires.backend import array_module
+from minires.backend import array_module, block_bytes
 from minires.context import state
 from minires.errors import DTypeError, ShapeError
-from minires.op import Op
+from minires.op import Op, check_one_device
 from minires.ops.layout import channels_last
 from minires.tensor import Tensor
 
-BLOCK_BYTES = 512 * 1024  # a block of rows that several passes find in the cache
 LINE_LENGTH = 2048  # floats in a line of a block: NumPy's inner loops want to be long
 
 
@@ -35,6 +34,7 @@ def batch_norm(x, weight, bias, running_mean, running_var, training, momentum=0.
     Raises:
         ShapeError: ranks or channels do not fit; or, in training, there is one value per channel.
         DTypeError: the running statistics are not arrays of float32 or float64.
+        DeviceError: they are on another device than x.
     """
     return BatchNorm(running_mean, running_var, training, momentum, eps, freeze_statistics)(x, weight, bias)
 
@@ -230,7 +230,7 @@ def spread(per_channel, lines):
 
 def blocks(lines):
     """Slices that cut the lines into blocks which stay in the cache."""
-    at_once = max(1, BLOCK_BYTES // (lines.shape[1] * lines.dtype.itemsize))
+    at_once = max(1, block_bytes(array_module(lines)) // (lines.shape[1] * lines.dtype.itemsize))
     return [slice(start, start + at_once) for start in range(0, len(lines), at_once)]
 
 
@@ -242,6 +242,7 @@ def check_arguments(op, x, weight, bias):
         if getattr(values, "dtype", None) not in (np.float32, np.float64):
             got = values.dtype if hasattr(values, "dtype") else type(values).__name__
             raise DTypeError(f"{op.title}: {name} is updated in place: expected an array of float32 or float64, got {got}")
+    check_one_device(op, {"x": x, "running_mean": op.running_mean, "running_var": op.running_var})
     if x.ndim not in (2, 4):
         raise ShapeError(f"{op.title}: expected x (N, C, H, W) or (N, C), got shape {x.shape}")
     C = x.shape[1]

@@ -1,7 +1,7 @@
 """Ops that move values and change none: reshape, flatten, transpose, indexing."""
 import math
 
-from minires.backend import array_module
+from minires.backend import array_module, item
 from minires.errors import ShapeError
 from minires.op import Op
 
@@ -103,7 +103,7 @@ class Index(Op):
     def forward(self, x):
         self.saved = x.shape
         try:
-            return x[self.key]
+            return item(x, self.key)
         except IndexError as error:
             raise ShapeError(f"{self.title}: x[{self.key!r}] does not exist in shape {x.shape}: {error}") from error
 
