@@ -1,7 +1,7 @@
 """minires on a GPU: is it right, how fast is it, how much memory does it take? For whoever has one.
 
     pip install -e ".[test]" "cupy-cuda13x[ctk]"     # or cupy-cuda12x[ctk]; PyTorch with CUDA, to compare with
-    python -m benchmarks.gpu                         # from the root of the repository; ends with status 1 where a check fails
+    python -m benchmarks.gpu                         # from the root of the repository; status 1 where a check fails
 
 The report is Markdown, on the screen and in minires-output/gpu.md. Without a GPU there is one sentence that says what is
 missing. (`--device cpu` runs the checks against the CPU itself, which shows that they run, and nothing else.)
@@ -63,7 +63,7 @@ class Report:
 
 
 def report_checks(report, checks) -> int:
-    """Run the checks, a line of the table each; returns how many failed. One that fails does not end the others."""
+    """Run the checks, a line of the table each; returns how many failed. A failure does not end the others."""
     report.line("| check | result | seconds | what was found |\n|---|---|---|---|")
     failed = 0
     for what, check in checks:
@@ -92,9 +92,10 @@ def report_measurements(report, device, batch, rounds):
             report.line(f"| {name} | {type(error).__name__}: {' '.join(str(error).split())[:200]} | | |")
     report.line("\nMemory: what minires's pool and PyTorch's allocator hold after the rounds.\n")
     launches, uploads, downloads = count_launches(batch)
-    report.line(f"Kernels in a step, as the strict double of CuPy counts them (on the CPU): {sum(launches.values())} launches; "
-                f"{len(uploads)} copy to the device ({sum(uploads)} bytes, the labels), {len(downloads)} back. The most "
-                f"frequent: {', '.join(f'{count} {what}' for what, count in launches.most_common(8))}.")
+    report.line("Kernels in a step, as the strict double of CuPy counts them (on the CPU): "
+                f"{sum(launches.values())} launches; {len(uploads)} copy to the device ({sum(uploads)} bytes, the labels), "
+                f"{len(downloads)} back. The most frequent: "
+                f"{', '.join(f'{count} {what}' for what, count in launches.most_common(8))}.")
 
 
 def measure_minires(device, batch, rounds):
