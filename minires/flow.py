@@ -9,12 +9,12 @@ The backward pass adds the two terms up where the ways part, which is at x. `Sho
 terms are those of the pass itself. Where a block starts with layers that both ways share, as a pre-activation block with a
 projection does, both terms are followed on through the backward of these layers, to x.
 """
+import functools
 import heapq
 import math
 import weakref
 
 from minires.autograd import topological_order
-from minires.backend import array_module, to_host
 from minires.context import BackwardHook, state
 from minires.norms import cosine, euclidean_norm
 from minires.op import Op
@@ -50,7 +50,7 @@ class ShortcutFlow(BackwardHook):
     """
 
     def __init__(self):
-        self.row = {}  # of the last pass: {(quantity, name): number}
+        self._last_pass = {}  # what the last pass measured: name -> [(‖shortcut term‖, ‖branch term‖, ‖sum‖, cosine)]
         self._names = weakref.WeakKeyDictionary()  # ShortcutAdd -> (its name in the record, its Fork.layer)
         self._forget()
 
@@ -90,7 +90,7 @@ class ShortcutFlow(BackwardHook):
     def start_of_pass(self, root):
         """Number the graph, so that the place where two ways meet can be found."""
         self._forget()
-        self.row = {}
+        self._last_pass = {}
         self._number(root.op, 0)
 
     def after_rebuild(self, op, last):
@@ -123,10 +123,14 @@ class ShortcutFlow(BackwardHook):
         self._finish(leaf)
 
     def end_of_pass(self):
-        """Make the row."""
-        for name, numbers in _on_host(self._measured).items():
-            self.row.update(zip([(quantity, name) for quantity in FLOW_QUANTITIES], numbers, strict=True))
+        """Keep what was measured, for `numbers`."""
+        self._last_pass = self._measured
         self._forget()
+
+    def numbers(self):
+        """(0-d arrays, what makes a row of their values) of the last pass."""
+        arrays = [number for runs in self._last_pass.values() for run in runs for number in run]
+        return arrays, functools.partial(_as_row, {name: len(runs) for name, runs in self._last_pass.items()})
 
     def measure(self, name, through_shortcut, through_branch):
         """Both terms of an add are complete, two arrays of one shape."""
@@ -245,13 +249,13 @@ def _through(op, i, gradient):
     return gradients[i] if isinstance(gradients, tuple) else gradients
 
 
-def _on_host(measured):
-    """{name: [four 0-d arrays]} as {name: four floats}, moved in one transfer; all runs of a module in a pass as one."""
-    flat = [number for runs in measured.values() for run in runs for number in run]
-    if not flat:
-        return {}
-    numbers = iter(to_host(array_module(flat[0]).stack(flat)).tolist())
-    return {name: _all_runs([tuple(next(numbers) for _ in run) for run in runs]) for name, runs in measured.items()}
+def _as_row(counts, values):
+    """{(quantity, name): number} of four values for each run; all runs of a module in a pass as one."""
+    row, values = {}, iter(values)
+    for name, count in counts.items():
+        numbers = _all_runs([tuple([next(values) for _ in FLOW_QUANTITIES]) for _ in range(count)])
+        row.update(zip([(quantity, name) for quantity in FLOW_QUANTITIES], numbers, strict=True))
+    return row
 
 
 def _all_runs(runs):

@@ -6,14 +6,15 @@
 
 The flow through the shortcuts is measured in flow.py.
 """
+import functools
 import math
 import weakref
 
-from minires.backend import array_module, to_host
+from minires.backend import use_device_of
 from minires.context import BackwardHook
 from minires.flow import ShortcutFlow
 from minires.models import Block
-from minires.norms import euclidean_norm, ratio
+from minires.norms import PassNumbers, euclidean_norm, ratio
 from minires.record import QUANTITIES, Column, GradientRecord, stack_records
 from minires.tensor import Tensor
 
@@ -138,35 +139,43 @@ class GradientRecorder(BackwardHook):
     def end_of_pass(self):
         """Add the row of this pass; a pass through another model adds none."""
         if self._norms:
-            self.record._rows.append(_combine_on_host(self._norms) | (self._flow.row if self._flow is not None else {}))
+            numbers = PassNumbers()
+            add_norms(self._norms, numbers.add)
+            if self._flow is not None:
+                numbers.add(*self._flow.numbers())
+            self.record._add_pass(numbers)
             self._norms = {}
 
     def before_update(self, optimizer):
         """Keep the weights, to know how far the optimizer moves them."""
-        self._before_update = {key: weight.data.copy() for key, (weight, _names) in self._weights.items()}
+        self._before_update = {}
+        for key, (weight, _names) in self._weights.items():
+            use_device_of(weight.data)
+            self._before_update[key] = weight.data.copy()
 
     def after_update(self, optimizer):
         """Add the update ratio to the row of the last pass."""
         ratios = {}
         for key, before in self._before_update.items():
             weight, names = self._weights[key]
+            use_device_of(weight.data)
             moved = ratio(euclidean_norm(weight.data - before), euclidean_norm(before))
             for name in names:
                 ratios["update_ratio", name] = [moved]
         self._before_update = {}
-        if ratios and self.record._rows:
-            self.record._rows[-1].update(_combine_on_host(ratios))
+        add_norms(ratios, self.record._add_to_last_pass)
 
 
-def _combine_on_host(norms):
-    """{key: [norms]} of device scalars as {key: float}, moved in one transfer.
+def add_norms(norms, add):
+    """Give {key: [0-d arrays]} to `add`, which takes 0-d arrays and what makes a row of their values."""
+    lengths = {key: len(arrays) for key, arrays in norms.items()}
+    add([array for arrays in norms.values() for array in arrays], functools.partial(_combined, lengths))
 
-    A module that ran twice in a pass has two outputs; theirs is the norm of both taken together.
-    """
-    xp = array_module(next(iter(norms.values()))[0])
-    flat = to_host(xp.stack([xp.asarray(norm) for values in norms.values() for norm in values]))
-    combined, start = {}, 0
-    for key, values in norms.items():
-        combined[key] = math.hypot(*flat[start:start + len(values)])
-        start += len(values)
-    return combined
+
+def _combined(lengths, values):
+    """{key: norm}; a module that ran twice in a pass has two outputs, and theirs is the norm of both taken together."""
+    row, start = {}, 0
+    for key, length in lengths.items():
+        row[key] = math.hypot(*values[start:start + length])
+        start += length
+    return row

@@ -8,6 +8,7 @@ import numpy as np
 from minires.errors import ArgumentError, FileError, UnknownNameError
 from minires.flow import FLOW_QUANTITIES
 from minires.models import Block
+from minires.norms import PassNumbers
 from minires.ops.shortcut import ShortcutAdd
 from minires.tensor import Tensor
 
@@ -44,7 +45,16 @@ class GradientRecord:
 
     def __init__(self, columns=(), rows=()):
         self.columns: list[Column] = list(columns)
-        self._rows: list[dict] = list(rows)  # one a pass: {(quantity, module name): value}
+        self._moved: list[dict] = list(rows)  # one a pass
+        self._on_device: list[PassNumbers] = []  # of later passes: nobody has asked for them, and waited for the GPU
+
+    @property
+    def _rows(self) -> list[dict]:
+        """One for each pass, {(quantity, module name): value}; what is still on a GPU is moved to the host."""
+        while self._on_device:
+            self._moved.append(self._on_device[0].row())
+            del self._on_device[0]  # not before its row is there: an interruption loses nothing
+        return self._moved
 
     @property
     def names(self) -> list[str]:
@@ -103,7 +113,7 @@ class GradientRecord:
 
     def __len__(self):
         """The number of recorded backward passes."""
-        return len(self._rows)
+        return len(self._moved) + len(self._on_device)
 
     def __repr__(self):
         return f"<GradientRecord: {len(self)} passes x {len(self.names)} modules>"
@@ -169,6 +179,19 @@ class GradientRecord:
         except OSError as error:
             raise FileError(f"to_csv: cannot write {os.fspath(path)!r}: {error.strerror or error}. "
                             "Give the path of a file in a folder that exists and can be written to") from error
+
+    def _add_pass(self, numbers):
+        """Add the numbers of a pass, on their device."""
+        self._on_device.append(numbers)
+
+    def _add_to_last_pass(self, arrays, as_row):
+        """Add numbers that are known after the pass, as `PassNumbers.add`."""
+        if self._on_device:
+            self._on_device[-1].add(arrays, as_row)
+        elif self._moved:
+            numbers = PassNumbers()
+            numbers.add(arrays, as_row)
+            self._moved[-1].update(numbers.row())
 
     def _add_column(self, name, module, on_shortcut):
         """Make the module's column when its first output appears."""
