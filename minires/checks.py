@@ -66,9 +66,10 @@ class Check:
     @property
     def measured_text(self) -> str:
         """The median, and the range of the seeds where there are several values."""
+        text = whole if self.low == self.high else short
         if len(self.values) == 1:
-            return short(self.measured)
-        return f"{short(self.measured)} ({short(min(self.values))} to {short(max(self.values))})"
+            return text(self.measured)
+        return f"{text(self.measured)} ({text(min(self.values))} to {text(max(self.values))})"
 
     @property
     def agrees_text(self) -> str:
@@ -252,7 +253,7 @@ def _seeds(measured, seeds):
 def range_text(low: float, high: float) -> str:
     """A range as a reader expects it: "2 to 8", "at least 3", "exactly 1"."""
     if low == high:
-        return f"exactly {short(low)}"
+        return f"exactly {whole(low)}"
     if math.isinf(high):
         return f"at least {short(low)}"
     if math.isinf(low) or low == 0:
@@ -260,12 +261,15 @@ def range_text(low: float, high: float) -> str:
     return f"{short(low)} to {short(high)}"
 
 
+def whole(value: float) -> str:
+    """A count, to its last digit: 2,829,238,912; a number that is not whole as `short` writes it."""
+    return f"{int(value):,}" if math.isfinite(value) and value == int(value) else short(value)
+
+
 def short(value: float) -> str:
-    """Three digits, in the form a reader expects: 0, 2.35, 3000, 7.1e-11, 3e7; whole numbers in full up to 9 digits."""
+    """Three digits, in the form a reader expects: 0, 2.35, 3000, 7.1e-11, 3e7."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    if value == int(value) and 1e4 <= abs(value) < 1e9 and int(value) % 1000:
-        return f"{int(value):,}"
     if 1e-3 <= abs(value) < 1e4:
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
     digits, exponent = f"{value:.1e}".split("e")

@@ -2,6 +2,7 @@
 import csv
 import json
 import math
+import re
 
 import pytest
 
@@ -58,9 +59,17 @@ def test_the_rows_are_kept_as_csv(tmp_path):
 
 
 @pytest.mark.parametrize(("value", "text"), [(0, "0"), (2.345, "2.35"), (940, "940"), (3000, "3000"), (7.1e-11, "7.1e-11"),
-                                             (3e7, "3e7"), (1727962, "1,727,962"), (0.00123, "0.00123"), (math.nan, "nan")])
+                                             (3e7, "3e7"), (1727962, "1.7e6"), (0.00123, "0.00123"), (math.nan, "nan")])
 def test_numbers_are_written_in_three_digits(value, text):
     assert checks.short(value) == text
+
+
+def test_a_count_is_written_to_its_last_digit():
+    rows = checks.Checks()
+    rows.add("multiply-adds", 2829238913, 2829238912, 2829238912, "counting", seeds=0)
+    assert re.search(r"2,829,238,913 +\| exactly 2,829,238,912 +\| counting +\| NO$", rows.table(), re.MULTILINE)
+    assert checks.whole(0.5) == "0.5"
+    assert checks.whole(math.nan) == "nan"
 
 
 @pytest.mark.parametrize(("measured", "verdict"), [
