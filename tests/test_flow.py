@@ -1,6 +1,8 @@
 """The flow through a shortcut: both terms against a graph that is cut by hand, the names, and equation (5) of He 2016."""
 import csv
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -377,6 +379,22 @@ def test_where_the_blocks_input_wants_no_gradient_there_is_no_flow():
     assert list(flow_of(net, x)["flow_together"]) == ["0", "1"]
 
 
+def test_ways_that_start_from_two_leaves_have_no_place_where_they_part():
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = mr.Tensor(np.full(4, 2.0), requires_grad=True)
+
+        def forward(self, x):
+            return ops.shortcut_add(x * self.scale, x / self.scale)
+
+    net = nn.Sequential(Product())
+    for requires_grad, missing in ((True, True), (False, False)):
+        with mr.record_gradients(net, shortcut_flow=True) as record:
+            net(vectors(requires_grad)).backward(np.ones((3, 4)))
+        assert record.missing("flow_together").tolist() == [[missing]]
+
+
 # ---- passes, and watching changes nothing
 
 
@@ -447,6 +465,17 @@ def test_an_interrupted_pass_leaves_nothing_in_the_next():
     expected = flow_of(net_of(BasicBlock), x, passes=1)
     assert len(record) == 1
     np.testing.assert_array_equal(record.select("1", "2", "3").flow_together[0], list(expected["flow_together"].values()))
+
+
+def test_an_interrupted_pass_keeps_no_graph_alive_after_the_block():
+    recorder = mr.record_gradients(net := net_of(BasicBlock), shortcut_flow=True)
+    with recorder:
+        steps = mr.backward_steps(loss := loss_of(net, images()))
+        next(steps)
+        graph = weakref.ref(loss.op)
+        del steps, loss
+    gc.collect()
+    assert graph() is None
 
 
 def test_after_the_block_no_hook_is_left():
