@@ -5,9 +5,15 @@ from pathlib import Path
 FOLDER = Path(__file__).parents[2] / "docs"
 
 
+def blocks(name, language):
+    """The content of each block of docs/NAME in this language, in order."""
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
 def python_blocks(name):
     """The content of each ```python block of docs/NAME, in order."""
-    return re.findall(r"^```python\n(.*?)^```", (FOLDER / name).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return blocks(name, "python")
 
 
 def run(blocks, names=None):
