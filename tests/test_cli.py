@@ -6,6 +6,8 @@ import pytest
 
 import minires as mr
 from minires import cli, course
+from minires.context import state
+from tests.pdb_session import ONE_STEP, Session
 
 
 def run(capsys, *arguments):
@@ -91,3 +93,58 @@ def test_an_output_folder_that_cannot_be_written_is_named(capsys, monkeypatch, t
     assert status == 1
     assert "cannot write results" in err
     assert "--out" in err
+
+
+BACKWARD = """
+import minires as mr
+from minires import lesson
+options = lesson.options(__doc__)
+checks = lesson.Checks()
+net = mr.models.cifar_net(8, width=2, in_channels=1)
+x = mr.Tensor([[[[1.0, 2.0], [3.0, 4.0]]], [[[0.0, 2.0], [0.0, 4.0]]]])
+loss = mr.ops.cross_entropy(net(x), [3, 4])
+loss.backward()
+checks.add("loss", loss.item(), 0, 99, "a guess")
+checks.finish(options)
+"""
+
+
+@pytest.fixture
+def stepping_lesson(monkeypatch, tmp_path):
+    """A lesson with a backward pass, whose options come from here; what it leaves behind when it is quit is put away."""
+    a_lesson(monkeypatch, tmp_path, BACKWARD)
+    monkeypatch.setattr(state, "hooks", ())
+    monkeypatch.setattr(state, "reference", False)
+    return "lesson", "toy", "--out", str(tmp_path / "out"), "--break-at"
+
+
+def test_a_lesson_is_stopped_in_a_layer_by_name_and_goes_on(capsys, stepping_lesson, tmp_path):
+    with Session(*ONE_STEP, "p dy.shape, step.name", "continue") as session:
+        status, out, _ = run(capsys, *stepping_lesson, "layer3.0.conv2")
+    assert session.answers[1 + len(ONE_STEP)].strip() == "((2, 8, 1, 1), 'layer3.0.conv2')"
+    assert status == 0
+    assert "backward of Conv2d (layer 'layer3.0.conv2')" in out
+    assert (tmp_path / "out" / "checks.csv").exists()
+    assert state.hooks == ()
+    assert not state.reference
+
+
+def test_a_layer_that_no_lesson_has_is_an_error_that_lists_near_ones_and_loses_no_result(capsys, stepping_lesson, tmp_path):
+    status, _, err = run(capsys, *stepping_lesson, "layer3.9.conv2")
+    assert status == 1
+    last = err.splitlines()[-1]
+    assert last.startswith("minires: break_at: nothing of the name 'layer3.9.conv2' has run. Near it are layer3.0.conv2, ")
+    assert (tmp_path / "out" / "checks.csv").exists()
+
+
+def test_who_quits_the_debugger_gets_no_traceback(capsys, stepping_lesson):
+    with Session("quit"):
+        status, _, err = run(capsys, *stepping_lesson, "Conv2d")
+    assert (status, err.strip()) == (1, "minires: ended in the debugger")
+
+
+def test_all_lessons_at_once_cannot_be_stopped_in_a_layer(capsys, stepping_lesson):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["lesson", "all", "--break-at", "fc"])
+    assert ended.value.code == 2
+    assert "--break-at stops in one lesson" in capsys.readouterr().err
