@@ -19,6 +19,16 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Say whether the run says anything about a GPU: on most machines, all CuPy code has met its strict double only."""
+    ran = [report for report in terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", [])
+           if report.when == "call" and "gpu" in report.keywords]
+    if ran:
+        terminalreporter.write_line(f"GPU: {len(ran)} tests ran on a CUDA GPU")
+    else:
+        terminalreporter.write_line("No GPU code was run: what these tests say of CuPy is what its strict double says")
+
+
 def pytest_make_collect_report(collector):
     """Let a module that skips itself (`importorskip`) count as an error under --fail-on-skip."""
     from _pytest.runner import pytest_make_collect_report as usual
