@@ -301,3 +301,13 @@ def test_importing_minires_and_working_on_the_cpu_never_imports_the_real_cupy():
     code = "import sys, minires as mr; mr.Tensor([1.0]).to('cpu'); print('cupy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_module_that_holds_nothing_still_refuses_a_device_that_cannot_be_used(install):
+    install(None)
+    for module in (mr.nn.ReLU(), mr.nn.Linear(2, 3)):
+        with pytest.raises(mr.DeviceError, match="CuPy, which is not installed"):
+            module.to("cuda")
+        with pytest.raises(mr.DeviceError, match="unknown device 'gpu'"):
+            module.to("gpu")
+        assert module.to("cpu") is module

@@ -3,7 +3,7 @@ import difflib
 
 import numpy as np
 
-from minires.backend import array_module, as_host_array, device_of, to_device, to_host
+from minires.backend import array_module, as_host_array, device_of, to_device, to_host, usable_device
 from minires.context import state
 from minires.errors import ArgumentError, DTypeError, ModuleError, StateError
 from minires.tensor import Tensor
@@ -173,6 +173,7 @@ class Module:
         Raises:
             DeviceError: the device cannot be used; the message says why.
         """
+        device = usable_device(device)  # before anything moves, and for a module that holds nothing
         for parameter in self.parameters():
             parameter.data = to_device(parameter.data, device)
             if parameter.grad is not None:
