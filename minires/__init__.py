@@ -11,6 +11,7 @@ from minires.tensor import Tensor  # first, as its file holds the package's one 
 from minires import data, models, nn, ops, optim  # isort: skip
 from minires.autograd import BackwardHook, BackwardStep, Op, backward_steps, no_grad, reference_ops
 from minires.debug import detect_anomaly, detect_writes
+from minires.drawing import draw
 from minires.errors import (
     AnomalyError,
     ArgumentError,
@@ -60,6 +61,7 @@ __all__ = [
     "describe",
     "detect_anomaly",
     "detect_writes",
+    "draw",
     "explain",
     "gradcheck",
     "load",

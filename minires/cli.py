@@ -8,6 +8,7 @@ from pathlib import Path
 
 import minires
 from minires import course, doctor, lesson, report, train_command
+from minires.drawing import command as draw_command
 from minires.errors import MiniresError
 
 COURSE = "minires-output/course"  # where the results of all lessons go
@@ -116,6 +117,7 @@ def _parser():
     summary.add_argument("model", metavar="MODEL", help=f"one of {', '.join(minires.models.NAMED)}")
     summary.add_argument("--size", type=_positive, help="height and width of the images (default: 32, or 224 for ImageNet)")
     summary.set_defaults(run=print_summary)
+    draw_command.add_command(commands)
     train = commands.add_parser("train", help="train a net: minires train resnet20 --data cifar10 --epochs 10")
     train_command.add_options(train)
     train.set_defaults(run=train_command.run)

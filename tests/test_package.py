@@ -24,6 +24,7 @@ LAYERS = (
     {"probe", "summary", "training", "stepping", "debug"},
     {"plot"},
     {"claims", "checks", "lesson", "course", "report", "theory"},
+    {"drawing"},
     {"training_plot", "doctor", "train_settings", "train_command"},
     {"cli", "__main__", "__init__"},
 )

@@ -1,0 +1,85 @@
+"""`draw(model_or_loss, path)`: the layers of a net, or the graph of a loss, as a figure, as text or as an animation."""
+from minires.drawing import gradients as norms
+from minires.drawing import save
+from minires.drawing.architecture import architecture_of
+from minires.drawing.diagram import Diagram
+from minires.drawing.graph import Graph, diagram_of
+from minires.drawing.model import graph_of_model
+from minires.errors import ArgumentError
+from minires.nn.arguments import positive_integer
+from minires.nn.module import Module
+
+
+def draw(model_or_loss, path=None, *, input_shape=None, gradients=None, columns=None, title=None) -> Diagram:
+    """Draw a net or a loss, layer by layer: shortcuts go past the layers that they skip.
+
+    Args:
+        model_or_loss: what to draw.
+            A model: it is run once on zeros, in evaluation mode, and is left as it was.
+            A loss or another tensor with a graph, before its `backward()`: all that it was computed from, with gradients.
+            A list of models, or a dict {title: model}: their architectures side by side, which show the weighted layers
+            and pooling as He et al. 2015, arXiv:1512.03385, figure 3, does.
+        path: a file to write. Its ending names the format: .png, .svg or .pdf for a figure; .dot or .gv for Graphviz; .mmd
+            for Mermaid; .html for an animation of the backward pass, of a loss, in one file that needs no network.
+        input_shape: for a model, the shape of its input, batch included. The nets of `minires.models` know theirs.
+        gradients: of a loss, whether ‖dL/d·‖ stands on the arrows.
+            True: a backward pass is run beside yours: it changes no `grad`, and keeps the graph.
+            None: what an earlier `backward(retain_graph=True)` has kept. What it did not keep says so, and "not computed
+            yet" is told apart from 0.
+            False: no gradients. An animation always runs its own backward pass.
+        columns: into how many columns the layers are broken; by default one, and several where there are many.
+        title: of the figure; by default the class of the model, or "loss".
+
+    Returns:
+        A `Diagram`: `.nodes` and `.edges` as data, `.dot()`, `.mermaid()`, `.figure()`; a notebook shows it. Of several
+        models, a list of diagrams.
+
+    Raises:
+        ArgumentError: no format has the path's ending; a model needs an `input_shape`; gradients are wanted of a model or
+            of a tensor with several elements.
+        BackwardError: a tensor has no graph, or an earlier `backward()` has freed it.
+        DTypeError: this is neither a model nor a tensor.
+        FileError: the file cannot be written.
+    """
+    wants_animation = path is not None and save.check_ending(path) == ".html"
+    columns = None if columns is None else positive_integer("draw", "columns", columns)
+    is_of_models = isinstance(model_or_loss, (Module, list, tuple, dict))
+    if is_of_models and (gradients or wants_animation):
+        wanted = "an animation shows" if wants_animation else "gradients=True shows"
+        raise ArgumentError(f"draw: {wanted} the gradients of a loss, and got a model: run it and draw what comes of it, as "
+                            "in mr.draw(mr.ops.cross_entropy(model(images), labels), …)")
+    if isinstance(model_or_loss, (list, tuple, dict)):
+        diagrams = _architectures(model_or_loss, input_shape)
+    elif isinstance(model_or_loss, Module):
+        graph = graph_of_model(model_or_loss, input_shape)
+        diagrams = [diagram_of(graph, title or type(model_or_loss).__name__)]
+    else:
+        diagrams = [_of_tensor(model_or_loss, True if wants_animation else gradients, title)]
+    for diagram in diagrams:
+        diagram.columns = columns
+    if path is not None:
+        save.save(diagrams, path)
+    return diagrams if isinstance(model_or_loss, (list, tuple, dict)) else diagrams[0]
+
+
+def _of_tensor(root, gradients, title):
+    graph = Graph(root)
+    diagram = diagram_of(graph, title or ("loss" if root.size == 1 else "graph"))
+    diagram.is_of_loss = gradients is not False
+    if gradients:
+        norms.compute(diagram, graph)
+    elif gradients is None:
+        norms.read_kept(diagram, graph)
+    return diagram
+
+
+def _architectures(models, input_shape):
+    named = models if isinstance(models, dict) else dict(enumerate(models))
+    if not named or not all(isinstance(model, Module) for model in named.values()):
+        raise ArgumentError("draw: a list or dict is of models whose architectures stand side by side, and this one "
+                            + ("is empty" if not named else "holds something else"))
+    diagrams = []
+    for name, model in named.items():
+        title = name if isinstance(models, dict) else type(model).__name__
+        diagrams.append(architecture_of(graph_of_model(model, input_shape), title))
+    return diagrams
