@@ -33,6 +33,7 @@ from minires.files import load, save
 from minires.gradient_check import gradcheck
 from minires.probe import GradientRecord, record_gradients, stack_records
 from minires.summary import summary
+from minires.threads import get_threads, set_threads
 
 __version__ = "0.1.0"
 
@@ -63,6 +64,7 @@ __all__ = [
     "detect_writes",
     "draw",
     "explain",
+    "get_threads",
     "gradcheck",
     "load",
     "models",
@@ -74,6 +76,7 @@ __all__ = [
     "record_gradients",
     "reference_ops",
     "save",
+    "set_threads",
     "stack_records",
     "summary",
 ]

@@ -11,6 +11,7 @@ from minires.errors import BackwardError, DeviceError, DTypeError
 from minires.op import Op
 from minires.step_summary import StepSummary
 from minires.tensor import Tensor
+from minires.threads import elementwise
 
 __all__ = ["BackwardHook", "BackwardStep", "GradientTable", "Op", "backward_steps", "no_grad", "reference_ops",
            "topological_order"]
@@ -70,7 +71,7 @@ class GradientTable:
             self._gradients[key] = gradient
         elif key not in self._ours:
             xp = array_module(gradient)
-            self._gradients[key] = xp.asarray(self._gradients[key] + gradient)  # asarray: 0-d sums are NumPy scalars
+            self._gradients[key] = elementwise(xp.add, self._gradients[key], gradient)
             self._ours.add(key)
         else:
             self._gradients[key] += gradient

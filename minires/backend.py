@@ -56,15 +56,18 @@ def block_bytes(xp) -> int:
     return 512 * 1024 if xp is np else sys.maxsize
 
 
+def cuts_products(xp) -> bool:
+    """Is a large matrix product better cut into small ones? On a CPU they are faster; on a GPU each is one more launch."""
+    return xp is np
+
+
 @functools.cache
 def rows_of_one_product(xp, rows: int, size: int) -> int:
-    """Into products of how many rows a matrix product (rows, K) @ (K, O) with K·O = size should be cut.
+    """Into products of how many rows a matrix product (rows, K) @ (K, O) with K·O = size should be cut, on a CPU.
 
-    OpenBLAS multiplies small matrices, of M·K·O up to a million, without first copying them, half as fast again. A GPU
-    wants the whole product at once. The result divides `rows`.
+    OpenBLAS multiplies small matrices, of M·K·O up to a million, without first copying them, half as fast again. The
+    result divides `rows`.
     """
-    if xp is not np:
-        return rows
     most = max(16, 1_000_000 // size)
     return next(count for count in range(min(most, rows), 0, -1) if rows % count == 0)
 

@@ -14,7 +14,8 @@ PACKAGE = Path(mr.__file__).parent
 LAYERS = (
     {"errors"},
     {"backend", "norms"},
-    {"context", "tensor", "op", "step_summary", "autograd"},
+    {"memory"},
+    {"context", "threads", "tensor", "op", "step_summary", "autograd"},
     {"ops"},
     {"nn", "optim", "gradient_check", "files", "data"},
     {"models"},

@@ -1,6 +1,7 @@
 """Activations: ReLU, sigmoid, tanh."""
 from minires.backend import array_module
 from minires.op import Op
+from minires.threads import elementwise
 
 
 def relu(x):
@@ -21,18 +22,41 @@ def tanh(x):
 class ReLU(Op):
     """y = max(x, 0): the gradient passes where y > 0."""
 
-    def forward(self, x):
+    # ---- the definition
+
+    def plain_forward(self, x):
         xp = array_module(x)
         y = xp.maximum(x, 0)
         self.saved = y
         return y
 
+    def plain_backward(self, dy):
+        """dx = dy where y > 0, else 0."""
+        y = self.saved
+        dx = dy * (y > 0)
+        return dx
+
+    # ---- the fast form
+
+    def forward(self, x):
+        self.saved = y = elementwise(rectify, x)
+        return y
+
     def backward(self, dy):
         """dx = dy where y > 0, else 0."""
-        xp = array_module(dy)
         y = self.saved
-        dx = xp.multiply(dy, y > 0)    # ten times faster than where(y > 0, dy, 0)
+        dx = elementwise(pass_where_positive, dy, y)
         return dx
+
+
+def rectify(x, out):
+    """out = max(x, 0)."""
+    return array_module(x).maximum(x, 0, out=out)
+
+
+def pass_where_positive(dy, y, out):
+    """out = dy where y > 0, and 0 elsewhere."""
+    return array_module(dy).multiply(dy, y > 0, out=out)    # ten times faster than where(y > 0, dy, 0)
 
 
 class Sigmoid(Op):

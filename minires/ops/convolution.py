@@ -10,7 +10,6 @@ from minires.ops.correlation import (
     correlate,
     full_padding,
     input_gradient,
-    kernel_matrix,
     weight_gradient,
 )
 from minires.ops.layout import channels_last, pair
@@ -114,10 +113,10 @@ class Conv2d(Op):
         g = self.geometry(x, weight, bias)
         self.saved = x, weight, g
         if self.groups == 1:
-            y = correlate(channels_last(x), kernel_matrix(weight), g)            # (N, OH, OW, O)
+            y = correlate(channels_last(x), weight.transpose(2, 3, 1, 0), g)     # (N, OH, OW, O)
         else:
             y = array_module(x).concatenate(
-                [correlate(channels_last(x[:, ins]), kernel_matrix(weight[outs]), g)
+                [correlate(channels_last(x[:, ins]), weight[outs].transpose(2, 3, 1, 0), g)
                  for outs, ins in self.group_slices(weight)], axis=3)
         if bias is not None:
             y += bias                                                            # (N, OH, OW, O) + (O,)

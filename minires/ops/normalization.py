@@ -6,11 +6,13 @@ import numpy as np
 from minires.backend import array_module, block_bytes
 from minires.context import state
 from minires.errors import DTypeError, ShapeError
+from minires.memory import empty, empty_like
 from minires.op import Op, check_one_device
 from minires.ops.layout import channels_last
 from minires.tensor import Tensor
+from minires.threads import over_ranges
 
-LINE_LENGTH = 2048  # floats in a line of a block: NumPy's inner loops want to be long
+LINE_LENGTH = 8192  # floats in a line of a block: NumPy's inner loops want to be long
 
 
 def batch_norm(x, weight, bias, running_mean, running_var, training, momentum=0.1, eps=1e-5, freeze_statistics=False):
@@ -111,10 +113,14 @@ class BatchNorm(Op):
         scale = weight * inv_std
         shift = bias - mean * scale                                              # y = scale · x + shift, per channel
         scale, shift = spread(scale, lines), spread(shift, lines)                # (C,) -> (T·C,)
-        y = xp.empty(lines.shape, dtype=lines.dtype)
-        for block in blocks(lines):
-            xp.multiply(lines[block], scale, out=y[block])
-            y[block] += shift
+        y = empty(xp, lines.shape, lines.dtype)
+
+        def work(some):
+            for block in blocks(lines, some):
+                xp.multiply(lines[block], scale, out=y[block])
+                y[block] += shift
+
+        over_ranges(work, len(lines), lines)
         return as_image(y, x.shape)                                              # (R, T·C) -> (N, C, H, W)
 
     def backward(self, dy):
@@ -126,7 +132,7 @@ class BatchNorm(Op):
         dbias, dy_dot_centred = gradient_sums(dy_lines, x_lines, mean, C)        # Σ dy and Σ dy (x - mean), (C,)
         dweight = dy_dot_centred * inv_std
         a = weight * inv_std
-        dx = xp.empty(x_lines.shape, dtype=dy.dtype)
+        dx = empty(xp, x_lines.shape, dy.dtype)
         if self.statistics_are_constant:
             xp.multiply(dy_lines, spread(a, dy_lines), out=dx)
         else:
@@ -134,11 +140,15 @@ class BatchNorm(Op):
             b = -inv_std * dweight / M                                           # the path through the variance
             c = -dbias / M - b * mean                                            # the path through the mean
             a, b, c = [spread(v, dy_lines) for v in (a, b, c)]                   # (C,) -> (T·C,)
-            for block in blocks(x_lines):
-                xp.multiply(x_lines[block], b, out=dx[block])
-                dx[block] += dy_lines[block]
-                dx[block] += c
-                dx[block] *= a
+
+            def work(some):
+                for block in blocks(x_lines, some):
+                    xp.multiply(x_lines[block], b, out=dx[block])
+                    dx[block] += dy_lines[block]
+                    dx[block] += c
+                    dx[block] *= a
+
+            over_ranges(work, len(x_lines), x_lines)
         return as_image(dx, x.shape), dweight.astype(dy.dtype), dbias.astype(dy.dtype)
 
     # ---- statistics
@@ -168,12 +178,17 @@ def batch_statistics(lines, C):
     M = lines.size // C
     first = blocks(lines)[0]
     guess = (channel_sums(lines[first], C) / (lines[first].size // C)).astype(lines.dtype)
-    sums, squares = xp.zeros(C), xp.zeros(C)
     guess_lines = spread(guess, lines)                                           # (C,) -> (T·C,)
-    for block in blocks(lines):
-        moved = lines[block] - guess_lines
-        sums += channel_sums(moved, C)
-        squares += channel_products(moved, moved, C)
+
+    def work(some):
+        sums, squares = xp.zeros(C), xp.zeros(C)
+        for block in blocks(lines, some):
+            moved = xp.subtract(lines[block], guess_lines, out=empty_like(lines[block]))
+            sums += channel_sums(moved, C)
+            squares += channel_products(moved, moved, C)
+        return sums, squares
+
+    sums, squares = map(sum, zip(*over_ranges(work, len(lines), lines), strict=True))
     distance = sums / M                                                          # of the mean from the guess
     var = xp.maximum(squares / M - distance * distance, 0)                       # rounding can leave -0.0001 of a constant
     return guess + distance, var
@@ -182,12 +197,17 @@ def batch_statistics(lines, C):
 def gradient_sums(dy_lines, x_lines, mean, C):
     """Σ dy and Σ dy (x - mean) over all pixels, (C,) in float64."""
     xp = array_module(dy_lines)
-    sums, products = xp.zeros(C), xp.zeros(C)
     mean_lines = spread(mean, x_lines)                                           # (C,) -> (T·C,)
-    for block in blocks(x_lines):
-        sums += channel_sums(dy_lines[block], C)
-        products += channel_products(dy_lines[block], x_lines[block] - mean_lines, C)
-    return sums, products
+
+    def work(some):
+        sums, products = xp.zeros(C), xp.zeros(C)
+        for block in blocks(x_lines, some):
+            centred = xp.subtract(x_lines[block], mean_lines, out=empty_like(x_lines[block]))
+            sums += channel_sums(dy_lines[block], C)
+            products += channel_products(dy_lines[block], centred, C)
+        return sums, products
+
+    return map(sum, zip(*over_ranges(work, len(x_lines), x_lines), strict=True))
 
 
 def channel_sums(lines, C):
@@ -223,15 +243,16 @@ def as_image(lines, shape):
 def spread(per_channel, lines):
     """A vector (C,) repeated along a line, (T·C,), in the lines' precision."""
     C = len(per_channel)
-    spread_out = array_module(lines).empty((lines.shape[1] // C, C), dtype=lines.dtype)
+    spread_out = empty(array_module(lines), (lines.shape[1] // C, C), lines.dtype)
     spread_out[...] = per_channel                                                # a third of the time of tile
     return spread_out.reshape(-1)                                                # (T, C) -> (T·C,)
 
 
-def blocks(lines):
-    """Slices that cut the lines into blocks which stay in the cache."""
+def blocks(lines, some=None):
+    """Slices that cut the lines, or some of them (a slice), into blocks which stay in the cache."""
+    some = some or slice(0, len(lines))
     at_once = max(1, block_bytes(array_module(lines)) // (lines.shape[1] * lines.dtype.itemsize))
-    return [slice(start, start + at_once) for start in range(0, len(lines), at_once)]
+    return [slice(start, min(start + at_once, some.stop)) for start in range(some.start, some.stop, at_once)]
 
 
 def check_arguments(op, x, weight, bias):

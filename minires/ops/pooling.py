@@ -97,6 +97,39 @@ class Pool2d(Op):
 class MaxPool2d(Pool2d):
     """y = max over each window: the first largest gets the gradient."""
 
+    # ---- the definition
+
+    def plain_forward(self, x):
+        self.check(x)
+        xp = array_module(x)
+        (KH, KW), (SH, SW), (OH, OW) = self.kernel_size, self.stride, self.output_size(x)
+        x_padded = self.padded(x, -math.inf)
+        y = xp.empty((*x.shape[:2], OH, OW), dtype=x.dtype)                  # (N, C, OH, OW)
+        for i in range(OH):
+            for j in range(OW):
+                window = x_padded[:, :, i * SH:i * SH + KH, j * SW:j * SW + KW]
+                y[:, :, i, j] = window.max(axis=(2, 3))                      # (N, C, KH, KW) -> (N, C)
+        self.saved = x.shape, x_padded, y
+        return y
+
+    def plain_backward(self, dy):
+        """dx = Σ dy over the windows of which x is the first largest."""
+        xp = array_module(dy)
+        (N, C, H, W), x_padded, y = self.saved
+        (KH, KW), (SH, SW), (PH, PW) = self.kernel_size, self.stride, self.padding
+        n, c = xp.arange(N)[:, None], xp.arange(C)                           # (N, 1), (C,): every image and channel
+        dx_padded = xp.zeros(x_padded.shape, dtype=dy.dtype)                 # (N, C, H + 2 PH, W + 2 PW)
+        for i in range(y.shape[2]):
+            for j in range(y.shape[3]):
+                window = x_padded[:, :, i * SH:i * SH + KH, j * SW:j * SW + KW]
+                largest = window.reshape(N, C, KH * KW).argmax(axis=2)       # (N, C), counted in reading order
+                row, column = i * SH + largest // KW, j * SW + largest % KW  # (N, C), (N, C)
+                dx_padded[n, c, row, column] += dy[:, :, i, j]
+        dx = dx_padded[:, :, PH:PH + H, PW:PW + W]                           # -> (N, C, H, W)
+        return dx
+
+    # ---- the fast form
+
     def forward(self, x):
         self.check(x)
         xp = array_module(x)
@@ -125,6 +158,37 @@ class MaxPool2d(Pool2d):
 
 class AvgPool2d(Pool2d):
     """y = mean over each window, padding counted as zeros: each place gets an equal share of the gradient."""
+
+    # ---- the definition
+
+    def plain_forward(self, x):
+        self.check(x)
+        xp = array_module(x)
+        (KH, KW), (SH, SW), (OH, OW) = self.kernel_size, self.stride, self.output_size(x)
+        self.saved = x.shape
+        x_padded = self.padded(x, 0)
+        y = xp.empty((*x.shape[:2], OH, OW), dtype=x.dtype)                  # (N, C, OH, OW)
+        for i in range(OH):
+            for j in range(OW):
+                window = x_padded[:, :, i * SH:i * SH + KH, j * SW:j * SW + KW]
+                y[:, :, i, j] = window.mean(axis=(2, 3))                     # (N, C, KH, KW) -> (N, C)
+        return y
+
+    def plain_backward(self, dy):
+        """dx = Σ dy / (KH KW) over the windows that hold x."""
+        xp = array_module(dy)
+        N, C, H, W = self.saved
+        (KH, KW), (SH, SW), (PH, PW) = self.kernel_size, self.stride, self.padding
+        share = dy / (KH * KW)                                               # (N, C, OH, OW)
+        dx_padded = xp.zeros((N, C, H + 2 * PH, W + 2 * PW), dtype=dy.dtype)
+        for i in range(dy.shape[2]):
+            for j in range(dy.shape[3]):
+                window = dx_padded[:, :, i * SH:i * SH + KH, j * SW:j * SW + KW]
+                window += share[:, :, i, j, None, None]                      # (N, C, KH, KW) + (N, C, 1, 1)
+        dx = dx_padded[:, :, PH:PH + H, PW:PW + W]                           # -> (N, C, H, W)
+        return dx
+
+    # ---- the fast form
 
     def forward(self, x):
         self.check(x)
@@ -160,7 +224,8 @@ class GlobalAvgPool2d(Op):
 
     def backward(self, dy):
         """dx = dy / (H W) at each pixel."""
+        xp = array_module(dy)
         N, C, H, W = self.saved
-        dx = zeros_channels_last((N, C, H, W), dy)                           # fresh, in the memory order of the next op
-        dx += (dy / (H * W))[:, :, None, None]                               # (N, C, 1, 1) -> (N, C, H, W)
+        dx = xp.empty((N, H, W, C), dtype=dy.dtype).transpose(0, 3, 1, 2)    # fresh, in the memory order of the next op
+        dx[...] = (dy / (H * W))[:, :, None, None]                           # (N, C, 1, 1) -> (N, C, H, W)
         return dx

@@ -99,6 +99,7 @@ class Index(Op):
 
     def __init__(self, key):
         self.key = key
+        self.each_once = takes_each_once(key)
 
     def forward(self, x):
         self.saved = x.shape
@@ -111,13 +112,14 @@ class Index(Op):
         """dx[key] = dy, added up where taken twice, else 0."""
         xp = array_module(dy)
         dx = xp.zeros(self.saved, dtype=dy.dtype)
-        if self.takes_each_once():
+        if self.each_once:
             dx[self.key] = dy
         else:
             xp.add.at(dx, self.key, dy)
         return dx
 
-    def takes_each_once(self):
-        """Integers, slices, None and … take no element twice; an array of indices may."""
-        keys = self.key if isinstance(self.key, tuple) else (self.key,)
-        return all(key is None or key is Ellipsis or isinstance(key, (int, slice)) for key in keys)
+
+def takes_each_once(key):
+    """Integers, slices, None and … take no element twice; an array of indices may."""
+    keys = key if isinstance(key, tuple) else (key,)
+    return all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in keys)

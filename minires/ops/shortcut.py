@@ -2,9 +2,11 @@
 
 He, Zhang, Ren and Sun 2015, arXiv:1512.03385, equation (1): y = F(x) + x; section 3.3 for the options A, B and C.
 """
+from minires.backend import array_module
 from minires.errors import ArgumentError, ShapeError
 from minires.op import Op
 from minires.ops.layout import zeros_channels_last
+from minires.threads import elementwise
 
 
 def shortcut_add(residual, shortcut):
@@ -48,7 +50,7 @@ class ShortcutAdd(Op):
             raise ShapeError(f"{self.title}: the residual has shape {residual.shape} and the shortcut {shortcut.shape}; "
                              "they must be equal. Where a block changes shape, pass the shortcut through "
                              "zero_pad_shortcut (option A) or a 1 x 1 convolution (option B)")
-        return residual + shortcut
+        return elementwise(array_module(residual).add, residual, shortcut)
 
     def backward(self, dy):
         """dresidual = dy
@@ -77,9 +79,10 @@ class ZeroPadShortcut(Op):
 
     def backward(self, dy):
         """dx[:, :, ::stride, ::stride] = dy[:, :C], else 0."""
+        xp = array_module(dy)
         N, C, H, W = self.saved
         S = self.stride
-        dx = zeros_channels_last((N, C, H, W), dy)
+        dx = xp.zeros((N, H, W, C), dtype=dy.dtype).transpose(0, 3, 1, 2)    # (N, C, H, W), channels last in memory
         dx[:, :, ::S, ::S] = dy[:, :C]                                       # (N, O, OH, OW) -> (N, C, OH, OW)
         return dx
 
