@@ -13,6 +13,9 @@ from minires.errors import FileError
 __all__ = ["Check", "Checks", "Claim", "Options", "lesson_name", "options", "output_folder", "progress", "save_figure"]
 
 
+NOTEBOOK = "notebook"  # what a lesson is called there, where it does not know its file
+
+
 class Options(argparse.Namespace):
     """The options of a run; see `options()`."""
 
@@ -45,8 +48,8 @@ def options(doc: str, seeds: int = 5, argv=None) -> Options:
     """
     path = Path(sys.argv[0])
     if path.stem == "ipykernel_launcher":  # a notebook, whose command line is the kernel's
-        path, argv, doc = Path("notebook"), [], "A minires lesson"
-    title = doc.strip().splitlines()[0]
+        path, argv, doc = Path(NOTEBOOK), [], "A minires lesson"
+    title = doc.strip().partition("\n")[0] or lesson_name(path)  # sphinx-gallery takes the docstring away
     parser = options_parser(lesson_name(path), title, seeds)
     chosen = parser.parse_args(argv, Options())
     if chosen.tiny and chosen.check:
@@ -123,6 +126,9 @@ def save_figure(figure, options, name: str):
         raise FileError(f"cannot write the figure {str(path)!r}: {error.strerror or error}") from error
     caption = figure.get_suptitle() or (figure.axes[0].get_title() if figure.axes else "")
     options.figures.append({"file": name, "caption": " ".join(caption.split())})
+    if options.lesson == NOTEBOOK:
+        from IPython.display import Image, display  # it is there, as a notebook is running
+        display(Image(filename=str(path)))  # the figure itself may be closed before the cell ends
 
 
 def progress(items, label: str):

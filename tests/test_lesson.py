@@ -1,5 +1,6 @@
 """What the lessons share: options, sizes, figures and folders."""
 import sys
+import types
 
 import pytest
 from matplotlib import pyplot
@@ -57,6 +58,12 @@ def test_a_notebook_has_no_command_line(tmp_path, monkeypatch):
     assert chosen.out.is_dir()
 
 
+def test_without_a_docstring_a_lesson_is_called_by_its_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lessons/03_exploding.py"])
+    lesson.options("", argv=["--out", str(tmp_path)])
+    assert capsys.readouterr().out == "exploding\n\n"
+
+
 def test_an_earlier_runs_results_are_gone_before_a_run_has_its_own(tmp_path):
     first = options(tmp_path)
     (first.out / "results.json").write_text("{}", encoding="utf-8")
@@ -73,3 +80,18 @@ def test_a_figure_is_kept_with_its_title_as_caption(tmp_path):
     pyplot.close(figure)
     assert chosen.figures == [{"file": "a.png", "caption": "left"}, {"file": "b.png", "caption": "Both sides"}]
     assert (chosen.out / "b.png").stat().st_size > 1000
+
+
+def test_in_a_notebook_a_saved_figure_is_shown(tmp_path, monkeypatch):
+    shown = []
+    display = types.ModuleType("IPython.display")
+    display.Image, display.display = (lambda filename: filename), shown.append
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["/somewhere/ipykernel_launcher.py"])
+    chosen = lesson.options("")
+    figure, _ = pyplot.subplots()
+    lesson.save_figure(figure, chosen, "a.png")
+    pyplot.close(figure)
+    assert shown == [str(chosen.out / "a.png")]
