@@ -65,11 +65,11 @@ def cuts_products(xp) -> bool:
 def rows_of_one_product(xp, rows: int, size: int) -> int:
     """Into products of how many rows a matrix product (rows, K) @ (K, O) with K·O = size should be cut, on a CPU.
 
-    OpenBLAS multiplies small matrices, of M·K·O up to a million, without first copying them, half as fast again. The
-    result divides `rows`.
+    OpenBLAS multiplies small matrices, of M·K·O up to a million, without first copying them, half as fast again. That
+    needs 16 rows or more: a wide kernel is multiplied as it is. The result divides `rows`.
     """
-    most = max(16, 1_000_000 // size)
-    return next(count for count in range(min(most, rows), 0, -1) if rows % count == 0)
+    most = 1_000_000 // size
+    return next((count for count in range(min(most, rows), 15, -1) if rows % count == 0), rows)
 
 
 def parse_device(device: str) -> int | None:
