@@ -136,7 +136,7 @@ class MaxPool2d(Pool2d):
         OH, OW = self.output_size(x)
         x_padded = self.padded(x, -math.inf)
         first, *others = self.places(x_padded, OH, OW)
-        y = first.copy()                                                     # (N, C, OH, OW)
+        y = first.copy(order="K")                                            # (N, C, OH, OW), in the memory order of x
         for place in others:
             xp.maximum(y, place, out=y)
         self.saved = x.shape, x_padded, y
@@ -147,7 +147,7 @@ class MaxPool2d(Pool2d):
         shape, x_padded, y = self.saved
         OH, OW = y.shape[2:]
         dx_padded = zeros_channels_last(x_padded.shape, dy)                           # (N, C, H + 2 PH, W + 2 PW)
-        unclaimed = dy.copy()                                                # what no place of the window has taken yet
+        unclaimed = dy.copy(order="K")                                       # what no place of the window has taken yet
         for x_place, dx_place in zip(self.places(x_padded, OH, OW), self.places(dx_padded, OH, OW), strict=True):
             claimed = unclaimed * (x_place == y)
             dx_place += claimed
@@ -195,7 +195,7 @@ class AvgPool2d(Pool2d):
         OH, OW = self.output_size(x)
         self.saved = x.shape
         first, *others = self.places(self.padded(x, 0), OH, OW)
-        y = first.copy()                                                     # (N, C, OH, OW)
+        y = first.copy(order="K")                                            # (N, C, OH, OW), in the memory order of x
         for place in others:
             y += place
         y /= math.prod(self.kernel_size)
