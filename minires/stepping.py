@@ -181,7 +181,8 @@ class break_at(BackwardHook):
         sys.breakpointhook = breakpoint_hook()
         copy = with_breakpoint(getattr(getattr(op, method), "__func__", None))
         if copy is None:
-            print(f"minires: the source of {type(op).__name__}.{method} cannot be read: this is just before it runs")
+            print(f"minires: the source of {type(op).__name__}.{method} cannot be read, or has changed since it was imported: "
+                  "this is just before it runs")
             breakpoint()
             self._disarm()
             return

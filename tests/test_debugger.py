@@ -106,15 +106,11 @@ def test_between_a_call_of_backward_and_the_arithmetic_stand_two_frames_of_ours(
     assert between == [("_run_backward", "autograd.py"), ("backward", "tensor.py")]
 
 
-# What a backward may call of ours, besides `array_module`, which names NumPy or CuPy: no op that has a plain form calls
-# anything; the others call helpers of one level, which they share.
+# What the backward of a definition may call of ours, besides `array_module`, which names NumPy or CuPy: the sum over the
+# axes along which an operand was broadcast, and the copy from device to device.
 BELOW = defaultdict(set, {
     **{op: {"unbroadcast"} for op in ("Add", "Subtract", "Multiply", "Divide", "Power", "MatMul")},
-    "Index": {"takes_each_once"},
     "ToDevice": {"to_device", "parse_device", "to_host"},
-    "ZeroPadShortcut": {"zeros_channels_last"}, "GlobalAvgPool2d": {"zeros_channels_last"},
-    "MaxPool2d": {"places", "without_padding", "zeros_channels_last"},
-    "AvgPool2d": {"places", "without_padding", "zeros_channels_last"},
 })
 
 
