@@ -25,10 +25,10 @@ def main(out=DOCS):
     net, op = [(DOCS / name).read_text(encoding="utf-8") for name in ("your_own_net.md", "your_own_op.md")]
     with tempfile.TemporaryDirectory() as folder:
         run(net, "own_net.py", folder)
+        printed = run(op, "own_op.py", folder)
         for figure in sorted(Path(folder).glob("*.png")):
             shutil.copy(figure, out / "images" / figure.name)
-    with tempfile.TemporaryDirectory() as folder:
-        (out / "your_own_op.md").write_text(with_outputs(op, run(op, "own_op.py", folder)), encoding="utf-8", newline="\n")
+    (out / "your_own_op.md").write_text(with_outputs(op, printed), encoding="utf-8", newline="\n")
     notebook = json.dumps(notebook_of(net), indent=1, ensure_ascii=False) + "\n"
     (out / "your_own_net.ipynb").write_text(notebook, encoding="utf-8", newline="\n")
 

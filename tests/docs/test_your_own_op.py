@@ -13,9 +13,11 @@ LINE = re.compile(r"(minires/\S+):\d+ *")  # lines of our own code may move
 
 
 @pytest.fixture(scope="module")
-def names():
-    """What the page defines."""
-    return run(python_blocks("your_own_op.md"))
+def names(tmp_path_factory):
+    """What the page defines; it is run in an empty folder, in which it leaves a figure."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("own_op"))
+        return run(python_blocks("your_own_op.md"))
 
 
 def test_the_page_prints_what_stands_below_each_block(tmp_path):
@@ -46,3 +48,11 @@ def test_the_table_of_a_step_is_html(names):
     loss = mr.ops.cross_entropy(names["model"](names["x"]), [0, 1, 2, 0, 1])
     html = [step._repr_html_() for step in mr.backward_steps(loss)]
     assert sum("y = x σ(x)" in text for text in html) == 1
+
+
+def test_the_image_of_the_page_is_the_one_that_it_makes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(python_blocks("your_own_op.md"))
+    shown = re.findall(r"!\[.+\]\(images/(.+)\)", PAGE.read_text(encoding="utf-8"))
+    assert shown == [path.name for path in tmp_path.glob("*.png")] == ["own_op_graph.png"]
+    assert 0 < (FOLDER / "images" / "own_op_graph.png").stat().st_size < 80_000
