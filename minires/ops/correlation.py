@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.backend import array_module, panel_bytes, rows_of_one_product, strided_view
+from minires.backend import array_module, cuts_products, panel_bytes, rows_of_one_product, strided_view
 from minires.memory import empty
 from minires.threads import over_ranges
 
@@ -147,9 +147,9 @@ def number_of_parts(xp, g, C, O):
 
     With one part, a window's KH·KW·C numbers stand in a row of the panel, and each pixel is copied KH·KW times. With KH
     parts a row holds the KW·C numbers under one kernel row; each pixel is copied KW times, as the same panel serves all
-    kernel rows, moved down by one; but KH products of O numbers must be added. That pays where O is the smaller.
+    kernel rows, moved down by one; but KH products of O numbers must be added. That pays where O is the smaller, on a CPU.
     """
-    return g.KH if g.KH > 1 and g.SH == 1 and g.KW * C >= O else 1
+    return g.KH if cuts_products(xp) and g.KH > 1 and g.SH == 1 and g.KW * C >= O else 1
 
 
 def column_panels(images, g, parts):
@@ -211,8 +211,8 @@ def multiply(columns, kernels, out=None):
     O = kernels.shape[1]
     if out is None or out.shape[:2] != (n, rows):
         out = empty(xp, (n, rows, OW, O), xp.result_type(columns, kernels))
-    M = rows_of_one_product(xp, rows * OW, K * O)
-    xp.matmul(columns.reshape(n, -1, M, K), kernels, out=out.reshape(n, -1, M, O))
+    stack = product_stack(xp, n, rows * OW, K * O)
+    xp.matmul(columns.reshape(*stack, K), kernels, out=out.reshape(*stack, O))   # (n, B, M, K) @ (K, O)
     return out
 
 
@@ -221,10 +221,18 @@ def multiply_transposed(columns, dy):
     xp = array_module(columns)
     n, rows, OW, K = columns.shape
     O = dy.shape[3]
-    M = rows_of_one_product(xp, rows * OW, K * O)
-    columns = columns.reshape(n, -1, M, K).transpose(0, 1, 3, 2)                 # (n, rows, OW, K) -> (n, B, K, M)
-    dy = dy.reshape(n, -1, M, O)                                                 # (n, rows, OW, O) -> (n, B, M, O)
+    stack = product_stack(xp, n, rows * OW, K * O)
+    columns = columns.reshape(*stack, K).swapaxes(-1, -2)                        # (n, rows, OW, K) -> (n, B, K, M)
+    dy = dy.reshape(*stack, O)                                                   # (n, rows, OW, O) -> (n, B, M, O)
     return xp.matmul(columns, dy).reshape(-1, K, O).sum(axis=0)                  # (n, B, K, O) -> (K, O)
+
+
+def product_stack(xp, n, pixels, size):
+    """How n·pixels rows stand in products: (n, B, M), B products of M rows for each image; (n·pixels,) where it is one."""
+    if not cuts_products(xp):
+        return (n * pixels,)
+    M = rows_of_one_product(xp, pixels, size)
+    return n, pixels // M, M
 
 
 def input_gradient(shape, weight, dy, g):

@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires import ops
+from minires import nn, ops
 from minires.ops import correlation
 from minires.ops.correlation import Geometry, column_panels, number_of_parts
+from tests.strict_cupy import installed, meter
 
 # (shape of x, shape of weight, options): each takes another way through the fast form
 WAYS = {
@@ -86,7 +87,23 @@ def test_kernel_rows_are_multiplied_by_themselves_only_where_that_is_less_work()
     def geometry(KH, KW, SH=1):
         return Geometry(KH, KW, SH, 1, 1, 1, 0, 0, 0, 0, 4, 4)
 
-    assert number_of_parts(geometry(3, 3), C=16, O=16) == 3
-    assert number_of_parts(geometry(3, 3), C=1, O=16) == 1   # 3 products of 16 numbers would be added for each window of 9
-    assert number_of_parts(geometry(3, 3, SH=2), C=16, O=16) == 1  # moved down by one, a panel is not that of the next row
-    assert number_of_parts(geometry(1, 3), C=16, O=16) == 1
+    assert number_of_parts(np, geometry(3, 3), C=16, O=16) == 3
+    assert number_of_parts(np, geometry(3, 3), C=1, O=16) == 1   # 3 products of 16 numbers added for each window of 9
+    assert number_of_parts(np, geometry(3, 3, SH=2), C=16, O=16) == 1  # moved down by one, it is another panel
+    assert number_of_parts(np, geometry(1, 3), C=16, O=16) == 1
+
+
+def test_on_a_gpu_one_product_serves_a_whole_panel():
+    with installed() as cupy:
+        g = Geometry(3, 3, 1, 1, 1, 1, 1, 1, 1, 1, OH=8, OW=8)
+        assert number_of_parts(cupy, g, C=16, O=16) == 1
+        conv = nn.Conv2d(4, 4, 3, padding=1).to("cuda")
+        x = mr.Tensor(np.ones((32, 4, 8, 8), np.float32)).to("cuda")
+        meter.reset()
+        y = conv(x)
+        assert meter.launches["matmul"] == 1
+        assert meter.launches["copy of an operand"] == 0
+        meter.reset()
+        y.sum().backward()
+        assert meter.launches["matmul"] == 1  # dweight; x wants no gradient
+        assert meter.launches["copy of an operand"] == 0
