@@ -97,11 +97,13 @@ def topological_order(root: Op, part=None) -> list:
             order.append(node)
         elif id(node) not in seen:
             seen.add(id(node))
+            if not isinstance(node, Op) or (part is not None and id(node) not in part):
+                order.append(node)
+                continue
+            _check_not_released(node)
             stack.append((node, True))
-            if isinstance(node, Op) and (part is None or id(node) in part):
-                _check_not_released(node)
-                # reversed, so that the first input is visited first and leaves such as weights come last
-                stack.extend([(x, False) for x in reversed(node.inputs) if x is not None])
+            # reversed, so that the first input is visited first and leaves such as weights come last
+            stack.extend([(x, False) for x in reversed(node.inputs) if x is not None])
     return order
 
 
@@ -149,7 +151,8 @@ def _run_backward(root, order, seed, retain_graph):
         if output is not None and output.retains_grad:
             _add_to_grad(output, grad_output)
         step = BackwardStep(op, grad_output)
-        for hook in state.hooks:
+        hooks = state.hooks
+        for hook in hooks:
             hook.before_step(step)
         backward = op.plain_backward if state.reference and op.plain_backward else op.backward
         try:
@@ -159,7 +162,7 @@ def _run_backward(root, order, seed, retain_graph):
         except Exception as error:
             error.add_note(op.note("backward"))
             raise
-        for hook in state.hooks:
+        for hook in hooks:
             hook.after_step(step)
         yield step
         if not retain_graph:
@@ -186,12 +189,11 @@ def _contribute(table, step):
     """Add what an op's backward returned to the gradients of its inputs."""
     op = step.op
     if len(step.grad_inputs) != len(op.inputs):
-        raise BackwardError(f"{op.title}: backward returned {len(step.grad_inputs)} gradients "
-                            f"for {len(op.inputs)} inputs")
-    for i, (x, gradient) in enumerate(zip(op.inputs, step.grad_inputs, strict=True)):
+        raise BackwardError(f"{op.title}: backward returned {len(step.grad_inputs)} gradients for {len(op.inputs)} inputs")
+    contributions = zip(op.inputs, step.grad_inputs, op.input_shapes, op.input_dtypes, strict=True)
+    for i, (x, gradient, shape, dtype) in enumerate(contributions):
         if x is None:
             continue
-        shape, dtype = op.input_shapes[i], op.input_dtypes[i]
         if getattr(gradient, "shape", None) != shape:
             got = (f"shape {gradient.shape}" if hasattr(gradient, "shape") else
                    "None" if gradient is None else f"a {type(gradient).__name__}")

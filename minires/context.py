@@ -1,5 +1,6 @@
 """What holds for the code that now runs: gradients on or off, fast or plain ops, the layer, who watches."""
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -12,7 +13,7 @@ class State(threading.local):
     reference = False  # True inside reference_ops(): ops run the form that states the definition
     layer = None  # dotted name of the module whose forward runs, such as "layer2.0.conv1"
     hooks = ()  # the BackwardHooks that watch every backward pass
-    rebuilding = None  # where nn.checkpoint was called, (file, line), while a backward pass runs that forward again
+    rebuilding = None  # the call site of nn.checkpoint, while a backward pass runs that forward again
 
 
 state = State()
@@ -91,11 +92,23 @@ _OUR_CODE = tuple(os.path.join(os.path.dirname(os.path.abspath(__file__)), part)
 _BACKWARD_PASS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "autograd.py")
 
 
-def user_frame() -> tuple:
-    """(file, line) of the nearest caller outside tensor, autograd, ops and nn."""
+@functools.cache
+def _is_our_code(file):
+    return file.startswith(_OUR_CODE)
+
+
+def call_site() -> tuple:
+    """(code, offset) of the nearest caller outside tensor, autograd, ops and nn; `line_of` looks up its line when asked."""
     frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OUR_CODE):
-        if state.rebuilding and frame.f_code.co_filename == _BACKWARD_PASS:
-            return state.rebuilding  # where the forward was called, and not where backward() was
+    rebuilding = state.rebuilding
+    while frame.f_back is not None and _is_our_code(frame.f_code.co_filename):
+        if rebuilding and frame.f_code.co_filename == _BACKWARD_PASS:
+            return rebuilding  # where the forward was called, and not where backward() was
         frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
+    return frame.f_code, frame.f_lasti
+
+
+def line_of(code, offset) -> tuple:
+    """(file, line) of a call site."""
+    lines = [line for start, stop, line in code.co_lines() if start <= offset < stop and line is not None]
+    return code.co_filename, lines[0] if lines else code.co_firstlineno

@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 
 from minires.backend import device_of, use_device_of
-from minires.context import state, user_frame
+from minires.context import call_site, line_of, state
 from minires.errors import BackwardError, DeviceError, DTypeError
 from minires.tensor import Tensor
 
@@ -35,7 +35,7 @@ class Op:
     made: tuple | None = None  # (shape, dtype) of the output; None before forward has run
     saved = None  # the arrays that forward leaves for backward
     layer: str | None = None  # dotted name of the module that called it
-    where: tuple | None = None  # (file, line) of the user's code that called it
+    site: tuple | None = None  # where the user's code called it: see `where`
     released = False  # True once a backward pass has freed its arrays
     _output = None  # a weak reference to the tensor that it made
 
@@ -46,38 +46,46 @@ class Op:
 
     def __call__(self, *inputs):
         """Run `forward` on the tensors' arrays; where a gradient is wanted, put this op on the graph."""
-        self.layer = state.layer
         if self._output is not None:
             raise BackwardError(f"{self.title}: this op was called before, and keeps what the backward of that call needs: "
                                 "make an op for each call")
+        self.layer = state.layer
+        records, hooks = state.grad_enabled, state.hooks
+        arrays, needs_grad, nodes, shapes, dtypes = [], [], [], [], []
+        all_numpy = True
         for x in inputs:
             if x is not None and not isinstance(x, Tensor):
                 raise DTypeError(f"{self.title}: expected tensors, got {type(x).__name__}: wrap arrays in mr.Tensor(…)")
-        self.needs_grad = tuple([state.grad_enabled and x is not None and x.requires_grad for x in inputs])
-        arrays = [None if x is None else x.data for x in inputs]
-        self.input_shapes = tuple([None if array is None else array.shape for array in arrays])
-        self.input_dtypes = tuple([None if array is None else array.dtype for array in arrays])
-        self._check_devices(arrays)
-        for hook in state.hooks:
+            array = None if x is None else x.data
+            wanted = records and x is not None and x.requires_grad
+            arrays.append(array)
+            needs_grad.append(wanted)
+            nodes.append((x.op or x) if wanted else None)
+            shapes.append(None if array is None else array.shape)
+            dtypes.append(None if array is None else array.dtype)
+            all_numpy = all_numpy and (array is None or type(array) is np.ndarray)
+        self.needs_grad, self.input_shapes, self.input_dtypes = tuple(needs_grad), tuple(shapes), tuple(dtypes)
+        if not all_numpy:
+            self._check_devices(arrays)
+        for hook in hooks:
             hook.before_forward(self, arrays)
         forward = self.plain_forward if state.reference and self.plain_forward else self.forward
         try:
             y = forward(*arrays)
         except Exception as error:
-            self.where = user_frame()
+            self.site = call_site()
             error.add_note(self.note("forward"))
             raise
-        wants_grad = True in self.needs_grad
+        wants_grad = True in needs_grad
         output = Tensor._from_op(y, wants_grad)
-        self.made = output.shape, output.dtype
-        if wants_grad or state.hooks:
-            self.where = user_frame()
+        self.made = output.data.shape, output.data.dtype
+        if wants_grad or hooks:
+            self.site = call_site()
         if wants_grad:
-            self.inputs = tuple([None if not wanted else x if x.op is None else x.op
-                                 for x, wanted in zip(inputs, self.needs_grad, strict=True)])
+            self.inputs = tuple(nodes)
             self._output = weakref.ref(output)
             output.op = self
-        for hook in state.hooks:
+        for hook in hooks:
             hook.after_forward(self, arrays, output.data)
         return output
 
@@ -94,14 +102,15 @@ class Op:
 
     def _check_devices(self, arrays):
         """Raise where the arrays live on two devices: `cupy.matmul`, for one, does not check."""
-        present = [array for array in arrays if array is not None]
-        if {type(array) for array in present} == {np.ndarray}:
-            return  # the usual case, decided without asking each array
         code = self.forward.__code__
         names = code.co_varnames[1:code.co_argcount]  # without self
         check_one_device(self, {names[i] if i < len(names) else f"argument {i}": x for i, x in enumerate(arrays)})
-        if present:
-            use_device_of(present[0])
+        use_device_of(next(array for array in arrays if array is not None))
+
+    @property
+    def where(self) -> tuple | None:
+        """(file, line) of the user's code that called this op, or None before it ran."""
+        return None if self.site is None else line_of(*self.site)
 
     def called_at(self):
         """The line of the user's code that called this op: "file:line: the line"."""

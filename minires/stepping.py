@@ -6,42 +6,19 @@ import warnings
 
 import numpy as np
 
-from minires.backend import array_module
+<<<<<<< /work/main/minires/stepping.py
 from minires.context import BackwardHook, state, user_frame
+=======
+from minires.backend import array_module
+from minires.context import BackwardHook, call_site, state
+>>>>>>> /tmp/speed/minires/stepping.py
 from minires.debugger import breakpoint_hook, with_breakpoint
 from minires.errors import ArgumentError, UnknownNameError
 from minires.nn.module import Module
 from minires.op import Op
+from minires.trial import KINDS, ForwardStep, makes
 
 NEAR = 5  # names that an error lists
-
-
-class ForwardStep:
-    """One op that is about to run: what the condition of a breakpoint in forward is given.
-
-    Attributes:
-        op: the `Op`; `type(op).__name__` is its label.
-        name: the layer that called it, or the op's label.
-        inputs: the arrays that it will be given, None for an absent bias.
-    """
-
-    __slots__ = ("inputs", "op")
-
-    def __init__(self, op, inputs):
-        self.op = op
-        self.inputs = inputs
-
-    @property
-    def name(self) -> str:
-        """The dotted name of the layer, or the op's label."""
-        return self.op.layer or type(self.op).__name__
-
-    def where(self) -> str:
-        """The line of your code that calls this op: "file:line: the line"."""
-        return self.op.called_at()
-
-    def __repr__(self):
-        return f"<ForwardStep {self.name}: {type(self.op).__name__}>"
 
 
 class break_at(BackwardHook):
@@ -106,7 +83,7 @@ class break_at(BackwardHook):
             return  # a checkpoint's second forward
         self._names["forward"].setdefault(op.layer or type(op).__name__)
         if self.when == "forward":
-            op.where = user_frame()
+            op.site = call_site()
             self._consider(ForwardStep(op, inputs))
 
     def after_forward(self, op, inputs, output):
@@ -164,7 +141,7 @@ class break_at(BackwardHook):
         self._candidates += 1
         if self.if_ is not None and not self.if_(step):
             return False
-        return self.first is None or (self.stops == 0 and _makes(step, FINDINGS[self.first]))
+        return self.first is None or (self.stops == 0 and makes(step, self.first))
 
     # ---- the stop
 
@@ -181,7 +158,7 @@ class break_at(BackwardHook):
         sys.breakpointhook = breakpoint_hook()
         copy = with_breakpoint(getattr(getattr(op, method), "__func__", None))
         if copy is None:
-            print(f"minires: the source of {type(op).__name__}.{method} cannot be read, or has changed since it was imported: "
+            print(f"minires: the source of {type(op).__name__}.{method} cannot be read, or has changed since its import: "
                   "this is just before it runs")
             breakpoint()
             self._disarm()
@@ -248,8 +225,8 @@ class break_at(BackwardHook):
             raise ArgumentError(f"break_at: step is {self.number!r}, expected the number of a step, counted from 0")
         if self.if_ is not None and not callable(self.if_):
             raise ArgumentError(f"break_at: if_ is {self.if_!r}, expected a function of the step")
-        if self.first is not None and self.first not in FINDINGS:
-            raise ArgumentError(f"break_at: first is {self.first!r}, expected {' or '.join(map(repr, FINDINGS))}")
+        if self.first is not None and self.first not in KINDS:
+            raise ArgumentError(f"break_at: first is {self.first!r}, expected {' or '.join(map(repr, KINDS))}")
 
 
 # ---- types of op
@@ -284,39 +261,3 @@ def _near(name, known):
     some = below or near or list(known)
     more = f" and {len(some) - NEAR} more" if len(some) > NEAR else ""
     return f"{'Below it are' if below else 'Near it are' if near else 'Known are'} {', '.join(some[:NEAR])}{more}"
-
-
-# ---- what an op makes
-
-def _holds_non_finite(array):
-    return not bool(array_module(array).isfinite(array).all())
-
-
-def _is_all_zero(array):
-    return array.size > 0 and not bool(array.any())
-
-
-FINDINGS = {"non-finite": _holds_non_finite, "zero": _is_all_zero}
-
-
-def _makes(step, finding):
-    """Does this op make such a gradient (in forward, such an output), or is the gradient that it is given one? Try it."""
-    op = step.op
-    kept = [(array, array.copy()) for array in vars(op).values()  # what a forward may write to: running statistics
-            if hasattr(array, "flags") and hasattr(array, "__setitem__") and getattr(array.flags, "writeable", True)]
-    try:
-        with np.errstate(all="ignore"):
-            if isinstance(step, ForwardStep):
-                forward = op.plain_forward if state.reference and op.plain_forward else op.forward
-                y = forward(*step.inputs)
-                return finding(np.asarray(y) if isinstance(y, np.generic) else y)
-            backward = op.plain_backward if state.reference and op.plain_backward else op.backward
-            gradients = backward(step.grad_output)
-    except Exception:
-        return False  # the op itself will say it, with a note on where it was called
-    finally:
-        for array, values in kept:
-            array[...] = values
-    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-    wanted = [gradient for x, gradient in zip(op.inputs, gradients, strict=False) if x is not None and gradient is not None]
-    return any(finding(gradient) for gradient in [step.grad_output, *wanted])

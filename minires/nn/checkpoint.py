@@ -8,7 +8,7 @@ import weakref
 
 from minires.autograd import topological_order
 from minires.backend import array_module
-from minires.context import BackwardHook, state, user_frame
+from minires.context import BackwardHook, call_site, state
 from minires.errors import BackwardError, DTypeError
 from minires.op import Op
 from minires.tensor import Tensor
@@ -72,7 +72,7 @@ class Checkpoint(Op):
         self.arguments = arguments
         self.layer = state.layer
         self.reference = state.reference
-        self.where = user_frame()
+        self.site = call_site()
 
     def stand_for(self, y, made):
         """A tensor of y's array that was made by this op alone, and not by those whose ids are in `made`."""
@@ -122,7 +122,7 @@ class Checkpoint(Op):
     @contextlib.contextmanager
     def _as_in_the_forward(self):
         """A block in which what held in the first forward holds again, and `state.rebuilding` tells that this is not it."""
-        settings = {"grad_enabled": True, "reference": self.reference, "layer": self.layer, "rebuilding": self.where}
+        settings = {"grad_enabled": True, "reference": self.reference, "layer": self.layer, "rebuilding": self.site}
         outer = {name: getattr(state, name) for name in settings}
         try:
             for name, value in settings.items():
