@@ -19,7 +19,7 @@ LAYERS = (
     {"ops"},
     {"nn", "optim", "gradient_check", "files", "data"},
     {"models"},
-    {"debugger"},
+    {"debugger", "trial"},
     {"flow", "explain"},
     {"record"},
     {"probe", "summary", "training", "stepping", "debug"},

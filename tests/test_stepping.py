@@ -80,6 +80,7 @@ def test_the_pass_runs_fast_up_to_the_stop_and_plain_from_there_on(net, stops, c
     with mr.debug.break_at("layer2.0.conv1"):
         for step in mr.backward_steps(loss):
             modes.append((step.name, state.reference))
+            assert "plain_backward" not in vars(step.op)  # its own again
         assert not state.reference  # the pass has ended
     names = [name for name, _ in modes]
     at = names.index("layer2.0.conv1")
@@ -137,6 +138,15 @@ def test_steps_are_counted_as_enumerate_counts_them_and_from_0_in_each_pass(net,
         loss_of(net).backward()
         loss_of(net).backward()
     assert stops.names == [names[7], names[7]]
+
+
+def test_a_pass_that_was_left_does_not_count(net, stops, capsys):
+    names = [step.name for step in mr.backward_steps(loss_of(net))]
+    with mr.debug.break_at(step=7):
+        for _ in range(3):
+            next(mr.backward_steps(loss_of(net)))
+        loss_of(net).backward()
+    assert stops.names == [names[7]]
 
 
 def test_all_that_is_given_must_hold(net, stops, capsys):
