@@ -6,12 +6,7 @@ import warnings
 
 import numpy as np
 
-<<<<<<< /work/main/minires/stepping.py
-from minires.context import BackwardHook, state, user_frame
-=======
-from minires.backend import array_module
 from minires.context import BackwardHook, call_site, state
->>>>>>> /tmp/speed/minires/stepping.py
 from minires.debugger import breakpoint_hook, with_breakpoint
 from minires.errors import ArgumentError, UnknownNameError
 from minires.nn.module import Module
