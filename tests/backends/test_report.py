@@ -6,8 +6,8 @@ import pytest
 from tests.conftest import pytest_terminal_summary
 
 
-def report(*keywords, when="call"):
-    return SimpleNamespace(when=when, keywords=dict.fromkeys(keywords, 1))
+def report(*marks, when="call"):
+    return SimpleNamespace(when=when, is_marked_gpu="gpu" in marks)
 
 
 @pytest.mark.parametrize(("stats", "expected"), [
@@ -21,3 +21,9 @@ def test_the_report_says_whether_a_gpu_was_used(stats, expected):
     pytest_terminal_summary(SimpleNamespace(stats=stats, write_line=lines.append))
     assert len(lines) == 1
     assert lines[0].startswith(expected)
+
+
+@pytest.mark.parametrize("name", ["gpu"])
+def test_a_parameter_of_that_name_is_no_mark(name, request):
+    assert name in request.node.keywords
+    assert request.node.get_closest_marker("gpu") is None
