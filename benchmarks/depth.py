@@ -128,6 +128,17 @@ def line(x, y) -> tuple:
     return a, b, float(np.max(np.abs(a + b * x - y) / y))
 
 
+def full_checkpoints(every, depths, seconds, taken) -> tuple:
+    """The points of the nets that fill a checkpoint in each stage: shallower ones hold no more than a part of one."""
+    fills = depths >= fills_from(every)
+    return depths[fills], seconds[fills], taken[fills]
+
+
+def fills_from(every) -> int:
+    """The least depth with so many blocks in each of the three stages."""
+    return 6 * every + 2
+
+
 # ---- the report
 
 def section(measured, image=None) -> str:
@@ -145,13 +156,21 @@ def section(measured, image=None) -> str:
         lines.append(f"| {depth} | {plain_s:.2f} s | {plain_b / MB:.0f} MB | {again_s:.2f} s | {again_b / MB:.0f} MB | "
                      f"× {again_s / plain_s:.2f} | × {again_b / plain_b:.2f} |")
     lines += ["", "The lines through them, by least squares of the relative distances:", ""]
-    for name, (t, m) in {"without checkpoints": (seconds, taken), "with": (seconds_again, taken_again)}.items():
-        (a, b, off), (c, d, off_memory) = line(depths, t), line(depths, m / MB)
+    for name, (x, t, m) in {"without checkpoints": (depths, seconds, taken), f"with, {note_on_shallow(every)}":
+                            full_checkpoints(every, depths, seconds_again, taken_again)}.items():
+        if len(x) < 2:
+            continue
+        (a, b, off), (c, d, off_memory) = line(x, t), line(x, m / MB)
         lines.append(f"* {name}: {1000 * a:+.0f} ms and {1000 * b:.2f} ms a layer, at most {100 * off:.0f} % off; "
                      f"{c:+.0f} MB and {d:.2f} MB a layer, at most {100 * off_memory:.0f} % off.")
     if image is not None:
         lines += ["", f"![Time and memory of a training step against depth]({image})"]
     return "\n".join(lines + lesson_lines(measured["lesson"]))
+
+
+def note_on_shallow(every) -> str:
+    """Why the line leaves out the shallow nets."""
+    return f"from {fills_from(every)} layers on, which fill a checkpoint in each stage"
 
 
 def lesson_lines(runs) -> list:
@@ -181,9 +200,12 @@ def draw(measured, path):
     for checkpoints, marker, label in ((None, "o", "everything kept"), (every, "s", f"checkpoints of {every} blocks")):
         depths, seconds, taken = series(measured, checkpoints)
         for ax, values in ((left, seconds), (right, taken / MB)):
-            a, b, _ = line(depths, values)
             [points] = ax.plot(depths, values, marker, markersize=5, label=label)
-            ends = np.array([0, max(depths)])
+            fitted = (depths, values) if checkpoints is None else full_checkpoints(every, depths, values, values)[:2]
+            if len(fitted[0]) < 2:
+                continue
+            a, b, _ = line(*fitted)
+            ends = np.array([0 if checkpoints is None else min(fitted[0]), max(depths)])
             ax.plot(ends, np.maximum(a + b * ends, 0), color=points.get_color(), linewidth=1)
     left.set_ylabel("a training step (s)")
     right.set_ylabel("memory beyond the imports (MB)")
