@@ -71,7 +71,8 @@ def makes(step, kind: str) -> bool:
 
 def _makes_output(step, holds):
     op = step.op
-    kept = [(array, array.copy()) for array in vars(op).values() if is_array(array) and getattr(array.flags, "writeable", True)]
+    kept = [(array, array.copy()) for array in vars(op).values()
+            if is_array(array) and getattr(array.flags, "writeable", True)]  # running statistics, and what is like them
     try:
         with np.errstate(all="ignore"):
             forward = op.plain_forward if state.reference and op.plain_forward else op.forward
