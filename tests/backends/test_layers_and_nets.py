@@ -4,7 +4,7 @@ import pytest
 
 import minires as mr
 from minires import models, nn
-from minires.backend import device_of, to_host
+from minires.backend import device_of, to_device, to_host
 from tests.backends.comparison import assert_same, leaf, on_host, run
 from tests.ops.test_every_op import normal
 
@@ -138,6 +138,12 @@ def test_a_file_that_was_written_on_one_device_loads_on_another(here, there, cud
     assert {device_of(p.data) for p in other.parameters()} == {device_of(v) for v in other_optimizer.velocities} == {there}
     for name, values in optimizer.state_dict().items():
         np.testing.assert_array_equal(other_optimizer.state_dict()[name], values)
+
+
+def test_a_dict_of_device_arrays_can_be_saved(cuda, tmp_path):
+    array = to_device(normal(2, 3), "cuda")
+    mr.save({"array": array, "number": 3}, tmp_path / "arrays.npz")
+    np.testing.assert_array_equal(mr.load(tmp_path / "arrays.npz")["array"], normal(2, 3))
 
 
 @pytest.mark.parametrize("init", [nn.init.he_normal_, nn.init.glorot_uniform_, nn.init.orthogonal_,

@@ -106,6 +106,20 @@ def test_a_step_uploads_its_batch_and_nothing_else_moves_or_waits(cuda):
     assert cuda.downloads == [4]
 
 
+def test_a_step_makes_few_launches_however_large_its_batch(cuda):
+    counts = []
+    for batch_size in (2, 8):
+        step = Step(batch_size)
+        step()
+        cuda.reset()
+        step()
+        counts.append(cuda.launches.copy())
+    assert counts[0] == counts[1]
+    assert counts[0].total() < 2600, counts[0]  # 2416 when this was written: 390 of them SGD's, 6 for each parameter
+    assert counts[0]["matmul"] < 140  # of 19 convolutions: 1 forward, 2 backward, and 4 + 1 where the stride is 2
+    assert counts[0]["add.at"] == 0
+
+
 @pytest.mark.parametrize("shortcut_flow", [False, True])
 def test_the_recorder_adds_one_small_vector_a_step_and_no_wait(shortcut_flow, cuda):
     step = Step()

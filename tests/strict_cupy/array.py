@@ -175,6 +175,7 @@ class ndarray:
     def reshape(self, *shape, order="C", copy=None):
         values = self._values.reshape(*shape, order=order)
         if not np.shares_memory(values, self._values) and values.size:
+            kernels.device_array(self)  # raises where it is not on the current device
             meter.launch("copy")
         return self._view(values)
 
