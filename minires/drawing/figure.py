@@ -12,7 +12,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import NullLocator
 
 from minires.drawing.diagram import DOWNSAMPLE, INPUT, SHORTCUT, gradient_label
-from minires.drawing.geometry import Geometry
+from minires.drawing.geometry import LEFT, ON, RIGHT, Geometry
 from minires.drawing.style import FONT, GREY, INK, RED, fills_of, lines_of, text_width
 
 EDGE = 0.2  # around everything
@@ -86,9 +86,10 @@ class Drawing:
         self.arrows.append(arrow)
         number = None
         if self.diagram.has_gradients:
-            place = {"ha": "right"} if route.text_is_beside else {"bbox": {"facecolor": "white", "pad": 0.8, "linewidth": 0}}
-            place["color"] = text_colour(edge.gradient)
-            number = self._text(*route.text_at, gradient_label(edge.gradient), 6.5, **place)
+            number = self._text(*route.text_at, gradient_label(edge.gradient), 6.5, color=text_colour(edge.gradient),
+                                ha={LEFT: "right", RIGHT: "left", ON: "center"}[route.text_is])
+            if route.text_is == ON:
+                number.set_bbox({"facecolor": "white", "pad": 0.8, "linewidth": 0})
         self.numbers.append(number)
         if is_shortcut and self.geometry.layout.spots[edge.source].side == 0:
             dot = Circle(self._at(*route.corners[0]), 0.022, color=shade, linewidth=0, zorder=2)
@@ -179,6 +180,8 @@ def _legend(diagrams):
     if any(diagram.style == "architecture" for diagram in diagrams):
         words["shortcut"] = "identity shortcut"
         words["downsample"] = "the shape changes: " + kind_of_notes(notes)
+    elif all(diagram.node(way[-1].target).kind == "ShortcutAdd" for diagram in diagrams for way in diagram.shortcuts):
+        words["downsample"] = "shortcut with layers of its own"
     return {words[kind]: kind for kind in (SHORTCUT, DOWNSAMPLE, INPUT) if kind in kinds}
 
 
@@ -193,7 +196,10 @@ def kind_of_notes(notes) -> str:
 
 
 def _caption(diagrams):
-    if any(diagram.has_gradients for diagram in diagrams):
+    known = [edge.gradient for diagram in diagrams for edge in diagram.edges if not isinstance(edge.gradient, str)]
+    if any(diagram.has_gradients for diagram in diagrams) and not known:
+        return "Gradients: a backward pass has run, and none of these was kept."
+    if known:
         return "On each arrow: ‖dL/d·‖, the norm of the gradient that flows back along it."
     if any(diagram.is_of_loss for diagram in diagrams):
         return "Gradients: not computed yet."

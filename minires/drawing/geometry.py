@@ -8,6 +8,8 @@ from minires.drawing.style import lines_of, style_of, text_width
 BETWEEN = 0.35  # from one column to the next
 SIDE_GAP = 0.25  # left of a side column; more where a number stands there
 
+LEFT, RIGHT, ON = "left", "right", "on"  # where the text of an arrow stands
+
 
 @dataclass
 class Route:
@@ -15,7 +17,7 @@ class Route:
 
     corners: list  # (x, y)
     text_at: tuple
-    text_is_beside: bool  # left of the line, or upon it
+    text_is: str = ON  # beside the line, or on it
 
 
 class Geometry:
@@ -85,7 +87,9 @@ class Geometry:
         x, top = self._bottom(edge.source)
         _, bottom = self._above(edge.target)
         gap = self.style.gap
-        return Route([(x, top), (x, bottom)], (x - 0.05, bottom - gap / 2), True)
+        if self.layout.spots[edge.source].side:  # other arrows come from the left there
+            return Route([(x, top), (x, bottom)], (x + 0.05, (top + bottom) / 2), RIGHT)
+        return Route([(x, top), (x, bottom)], (x - 0.05, bottom - gap / 2), LEFT)
 
     def _to_next_column(self, edge):
         x, top = self._bottom(edge.source)
@@ -93,7 +97,7 @@ class Geometry:
         gutter = self._lefts[self.layout.spots[edge.target].column] - BETWEEN / 2
         turn, entry = top + self.style.gap * 0.8, self._top - 0.2
         corners = [(x, top), (x, turn), (gutter, turn), (gutter, entry), (end_x, entry), (end_x, bottom)]
-        return Route(corners, (x - 0.05, top + self.style.gap / 2), True)
+        return Route(corners, (x - 0.05, top + self.style.gap / 2), LEFT)
 
     def _fork(self, source, first_passed):
         """Where a shortcut leaves the main way: below its source, or at the top of the column that it goes down in."""
@@ -115,13 +119,20 @@ class Geometry:
             x, fork = self._fork(edge.source, edge.target)
             end, y = self._right(edge.target)
         out = x + self.box_width / 2 + self.style.lane * (lane + 0.5)
-        return Route([(x, fork), (out, fork), (out, y), (end, y)], (out, (fork + y) / 2), False)
+        return Route([(x, fork), (out, fork), (out, y), (end, y)], (out, (fork + y) / 2))
 
     def _leave(self, edge):
-        """To the first layer on a shortcut."""
+        """To the first layer on a shortcut: to its top, and where more comes to it, to its left side."""
         x, fork = self._fork(edge.source, edge.target)
+        others = self.diagram.edges_to(edge.target)
+        place = next(i for i, other in enumerate(others) if other is edge)
+        if place > 0:
+            middle, y, width, _ = self.boxes[edge.target]
+            left = middle - width / 2
+            turn = left - 0.1 - 0.09 * place / len(others)
+            return Route([(x, fork), (turn, fork), (turn, y), (left, y)], (turn, (fork + y) / 2))
         end, bottom = self._above(edge.target)
-        return Route([(x, fork), (end, fork), (end, bottom)], (end, (fork + bottom) / 2), False)
+        return Route([(x, fork), (end, fork), (end, bottom)], (end, (fork + bottom) / 2))
 
     def _join(self, edge):
         """From the last layer on a shortcut to the sum; or from a weight, which stands beside its op or higher, to that."""
@@ -131,9 +142,9 @@ class Geometry:
             turn = end + 0.12
             start = x - width / 2
             corners = [(start, top), (end, y)] if top == y else [(start, top), (turn, top), (turn, y), (end, y)]
-            return Route(corners, ((start + turn) / 2, top), False)
+            return Route(corners, ((start + turn) / 2, top))
         x, top = self._bottom(edge.source)
-        return Route([(x, top), (x, y), (end, y)], (x, (top + y) / 2), False)
+        return Route([(x, top), (x, y), (end, y)], (x, (top + y) / 2))
 
     def _main_x(self, column):
         return self._lefts[column] + self.margin + self.box_width / 2
