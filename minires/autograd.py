@@ -154,7 +154,7 @@ def _run_backward(root, order, seed, retain_graph):
         hooks = state.hooks
         for hook in hooks:
             hook.before_step(step)
-        backward = op.plain_backward if state.reference and op.plain_backward else op.backward
+        backward = op.current_backward
         try:
             grad_inputs = backward(grad_output)
             step.grad_inputs = grad_inputs if isinstance(grad_inputs, tuple) else (grad_inputs,)

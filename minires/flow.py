@@ -244,7 +244,7 @@ def _is_inside(node, path):
 
 def _through(op, i, gradient):
     """The gradient of an op's input i, by its backward."""
-    backward = op.plain_backward if state.reference and op.plain_backward else op.backward
+    backward = op.current_backward
     gradients = backward(gradient)
     return gradients[i] if isinstance(gradients, tuple) else gradients
 

@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 
 from minires.backend import device_of, use_device_of
-from minires.context import call_site, line_of, state
+from minires.context import call_site, line_of, runs_definition, state
 from minires.errors import BackwardError, DeviceError, DTypeError
 from minires.tensor import Tensor
 
@@ -69,7 +69,7 @@ class Op:
             self._check_devices(arrays)
         for hook in hooks:
             hook.before_forward(self, arrays)
-        forward = self.plain_forward if state.reference and self.plain_forward else self.forward
+        forward = self.current_forward
         try:
             y = forward(*arrays)
         except Exception as error:
@@ -88,6 +88,16 @@ class Op:
         for hook in hooks:
             hook.after_forward(self, arrays, output.data)
         return output
+
+    @property
+    def current_forward(self):
+        """The form of forward that now runs: the definition under `reference_ops()` or a debugger, else the fast one."""
+        return self.plain_forward if self.plain_forward is not None and runs_definition() else self.forward
+
+    @property
+    def current_backward(self):
+        """The form of backward that now runs."""
+        return self.plain_backward if self.plain_backward is not None and runs_definition() else self.backward
 
     @property
     def output(self):

@@ -13,7 +13,6 @@ import re
 from typing import NamedTuple
 
 from minires.backend import to_host
-from minires.context import state
 from minires.norms import euclidean_norm
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
@@ -88,7 +87,7 @@ def backward_formulas(op) -> list:
 
 def backward_code(op) -> tuple:
     """(file, line) of the backward that now runs for this op: the plain one inside `reference_ops()`."""
-    backward = op.plain_backward if state.reference and op.plain_backward else op.backward
+    backward = op.current_backward
     code = backward.__func__.__code__
     return code.co_filename, code.co_firstlineno
 

@@ -14,6 +14,7 @@ from minires.op import Op
 from minires.trial import KINDS, ForwardStep, makes
 
 NEAR = 5  # names that an error lists
+UNCHANGED = object()  # in place of a setting that was not switched
 
 
 class break_at(BackwardHook):
@@ -67,7 +68,7 @@ class break_at(BackwardHook):
         self._candidates = 0  # ... and of these, layer, op and number fitted so many
         self._count = 0  # steps of this pass
         self._armed = None  # (op, method) whose copy waits for its call
-        self._outer_reference = self._outer_hook = None  # what to restore; None where nothing was switched
+        self._outer_reference, self._outer_hook = UNCHANGED, None  # what to restore
         self._missed = False  # was it said that the name is not there?
 
     # ---- what the passes tell
@@ -145,7 +146,7 @@ class break_at(BackwardHook):
         self.stops += 1
         op, direction = step.op, self.when
         print(f"\nminires: {direction} of {op.title}, step {number}, called at {step.where()}", flush=True)
-        if self._outer_reference is None:
+        if self._outer_reference is UNCHANGED:
             self._outer_reference = state.reference
         state.reference = True
         method = f"plain_{direction}" if getattr(op, f"plain_{direction}") else direction
@@ -172,9 +173,9 @@ class break_at(BackwardHook):
             self._outer_hook = None
 
     def _restore_ops(self):
-        if self._outer_reference is not None:
+        if self._outer_reference is not UNCHANGED:
             state.reference = self._outer_reference
-            self._outer_reference = None
+            self._outer_reference = UNCHANGED
 
     # ---- what to say at the end
 

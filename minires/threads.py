@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from minires.backend import array_module
-from minires.context import state
+from minires.context import runs_definition
 from minires.errors import ArgumentError
 from minires.memory import empty_like
 
@@ -75,7 +75,7 @@ def over_ranges(work, count, whole):
         whole: the array that is worked on. A small one is left to the calling thread, and one on a GPU, which has threads
             of its own; so is everything under `reference_ops`.
     """
-    few = whole.size < SMALLEST_SHARED or state.reference or array_module(whole) is not np
+    few = whole.size < SMALLEST_SHARED or runs_definition() or array_module(whole) is not np
     threads = 1 if few else min(get_threads(), count)
     if threads == 1:
         return [work(slice(0, count))]

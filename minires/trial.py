@@ -2,7 +2,6 @@
 import numpy as np
 
 from minires.backend import array_module, is_array
-from minires.context import state
 
 __all__ = ["KINDS", "ForwardStep", "makes"]
 
@@ -60,7 +59,7 @@ def makes(step, kind: str) -> bool:
         return _makes_output(step, holds)
     try:
         with np.errstate(all="ignore"):
-            backward = op.plain_backward if state.reference and op.plain_backward else op.backward
+            backward = op.current_backward
             gradients = backward(step.grad_output)
     except Exception:
         return False  # the op itself will say it, with a note on where it was called
@@ -75,7 +74,7 @@ def _makes_output(step, holds):
             if is_array(array) and getattr(array.flags, "writeable", True)]  # running statistics, and what is like them
     try:
         with np.errstate(all="ignore"):
-            forward = op.plain_forward if state.reference and op.plain_forward else op.forward
+            forward = op.current_forward
             y = forward(*step.inputs)
     except Exception:
         return False  # as above

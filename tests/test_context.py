@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires import nn, ops
+from minires import context, nn, ops
 from minires.context import state
 
 SETTINGS = {mr.no_grad: "grad_enabled", mr.reference_ops: "reference"}
@@ -17,8 +17,8 @@ each_setting = pytest.mark.parametrize(("setting", "field"), SETTINGS.items(), i
 def test_a_setting_holds_for_its_block_however_it_is_left(setting, field):
     before = getattr(state, field)
     with setting():
-        assert getattr(state, field) is setting.value
-        assert setting.value is not before
+        assert getattr(state, field) is setting().value
+        assert setting().value is not before
     assert getattr(state, field) is before
     with pytest.raises(ZeroDivisionError), setting():
         _ = 1 / 0
@@ -30,8 +30,8 @@ def test_blocks_can_be_nested_also_the_same_one(setting, field):
     before, block = getattr(state, field), setting()
     with block:
         with block:
-            assert getattr(state, field) is setting.value
-        assert getattr(state, field) is setting.value
+            assert getattr(state, field) is setting().value
+        assert getattr(state, field) is setting().value
     assert getattr(state, field) is before
 
 
@@ -42,18 +42,18 @@ def test_a_setting_can_decorate_a_function(setting, field):
         return [getattr(state, field)] + (countdown(n - 1) if n else [])
 
     before = getattr(state, field)
-    assert countdown(2) == [setting.value] * 3
+    assert countdown(2) == [setting().value] * 3
     assert getattr(state, field) is before
 
 
 @each_setting
 def test_a_setting_holds_for_its_thread_only(setting, field):
-    seen = []
+    seen, before = [], getattr(state, field)
     with setting():
         thread = threading.Thread(target=lambda: seen.append(getattr(state, field)))
         thread.start()
         thread.join()
-    assert seen == [not setting.value]
+    assert seen == [before]
 
 
 def test_under_no_grad_nothing_is_recorded():
@@ -63,6 +63,66 @@ def test_under_no_grad_nothing_is_recorded():
     assert not y.requires_grad
     assert y.op is None
     assert (x * 2).requires_grad
+
+
+@pytest.fixture
+def nobody_was_told():
+    context._say_that_the_definition_runs.cache_clear()
+    yield
+    context._say_that_the_definition_runs.cache_clear()
+
+
+def traced(work):
+    """What work() returns while a tracer is set, as by pdb."""
+    outer = sys.gettrace()
+    sys.settrace(lambda frame, event, argument: None)
+    try:
+        return work()
+    finally:
+        sys.settrace(outer)
+
+
+def test_under_a_tracer_ops_run_their_definition_and_it_says_so_once(nobody_was_told, capsys):
+    x = mr.Tensor([1.0], requires_grad=True)
+    assert TwoForms()(x).item() == 2
+    assert traced(lambda: [TwoForms()(x).item(), TwoForms()(x).item()]) == [3, 3]
+    assert TwoForms()(x).item() == 2
+    assert capsys.readouterr().err.count("under a debugger, ops run the form that states their definition") == 1
+
+
+def test_the_backward_runs_its_definition_too(nobody_was_told):
+    x = mr.Tensor([1.0], requires_grad=True)
+    y = TwoForms()(x)
+    traced(y.backward)
+    assert x.grad == [20]
+
+
+def test_the_fast_form_can_be_kept_under_a_tracer(nobody_was_told, capsys):
+    x = mr.Tensor([1.0], requires_grad=True)
+
+    def work():
+        with mr.reference_ops(False):
+            return TwoForms()(x).item()
+
+    assert traced(work) == 2
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="sys.monitoring is new in Python 3.12")
+def test_a_debugger_that_monitors_counts_as_one(nobody_was_told):
+    x = mr.Tensor([1.0], requires_grad=True)
+    sys.monitoring.use_tool_id(sys.monitoring.DEBUGGER_ID, "a debugger")
+    try:
+        assert TwoForms()(x).item() == 3
+    finally:
+        sys.monitoring.free_tool_id(sys.monitoring.DEBUGGER_ID)
+    assert TwoForms()(x).item() == 2
+
+
+def test_a_tracer_that_measures_coverage_is_no_debugger(monkeypatch):
+    tracer = type("CTracer", (), {"__module__": "coverage.tracer"})()
+    monkeypatch.setattr(sys, "gettrace", lambda: tracer)
+    assert not context.runs_definition()
 
 
 class TwoForms(mr.Op):
@@ -91,7 +151,7 @@ def test_reference_ops_chooses_the_plain_form_of_forward_and_of_backward(plain_f
         state.reference = plain_backward
         y.backward()
     finally:
-        state.reference = False
+        state.reference = None
     assert y.item() == (2 if plain_forward else 1)
     assert x.grad == (20 if plain_backward else 10)
 

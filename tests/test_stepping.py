@@ -79,7 +79,7 @@ def test_the_pass_runs_fast_up_to_the_stop_and_plain_from_there_on(net, stops, c
     modes = []
     with mr.debug.break_at("layer2.0.conv1"):
         for step in mr.backward_steps(loss):
-            modes.append((step.name, state.reference))
+            modes.append((step.name, bool(state.reference)))
             assert "plain_backward" not in vars(step.op)  # its own again
         assert not state.reference  # the pass has ended
     names = [name for name, _ in modes]

@@ -8,7 +8,7 @@ import weakref
 
 from minires.autograd import topological_order
 from minires.backend import array_module
-from minires.context import BackwardHook, call_site, state
+from minires.context import BackwardHook, call_site, runs_definition, state
 from minires.errors import BackwardError, DTypeError
 from minires.op import Op
 from minires.tensor import Tensor
@@ -71,7 +71,7 @@ class Checkpoint(Op):
         self.function = function
         self.arguments = arguments
         self.layer = state.layer
-        self.reference = state.reference
+        self.reference = runs_definition()
         self.site = call_site()
 
     def stand_for(self, y, made):

@@ -9,7 +9,7 @@ import pytest
 
 import minires as mr
 from minires import models, nn, ops
-from minires.context import state
+from minires.context import runs_definition, state
 from minires.errors import AnomalyError, ArgumentError, BackwardError, DTypeError
 from minires.nn.checkpoint import run_in_turn
 from minires.record import QUANTITIES
@@ -434,7 +434,7 @@ def test_the_second_run_uses_the_forms_of_the_first():
     x = leaf(normal(3))
 
     def function(x):
-        seen.append(state.reference)
+        seen.append(runs_definition())
         return ops.tanh(x)
 
     with mr.reference_ops():
@@ -616,6 +616,15 @@ def test_a_graph_of_checkpoints_that_is_never_differentiated_goes_with_its_last_
     del y
     assert op() is None
     assert living() == 0
+
+
+def test_a_net_of_1202_layers_takes_a_step_and_its_checkpoints_change_nothing():
+    grads = []
+    for every in (None, 14):
+        net = models.cifar_net(1202, width=2, in_channels=1, preactivation=True, checkpoint_every=every)
+        ops.cross_entropy(net(images(N=2)), [0, 1]).backward()
+        grads.append([parameter.grad for parameter in net.parameters()])
+    assert_equal_bits(*grads)
 
 
 def test_five_thousand_checkpoints_in_a_row_need_no_recursion():
