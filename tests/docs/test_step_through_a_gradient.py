@@ -19,6 +19,7 @@ CONFIGURATIONS = json.loads(blocks(PAGE.name, "json")[0])["configurations"]
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="pdb stops one line earlier; the page was made with an older one")
 def test_the_page_shows_what_its_commands_answer():
+    pytest.importorskip("jupyter_client")
     page = PAGE.read_text(encoding="utf-8")
     made = runpy.run_path(str(FOLDER / "make_stepping_page.py"))["made"](page)
     assert made.count("(Pdb) ") > 20
