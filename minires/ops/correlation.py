@@ -2,6 +2,8 @@
 
 Here images lie with their channels last, (N, H, W, C), so that the pixels under a kernel row are one run of KW·C floats.
 """
+import functools
+from threading import get_ident
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +40,7 @@ def correlate(images, kernels, g):
     xp = array_module(images)
     N, O = len(images), kernels.shape[3]
     y = empty(xp, (N, g.OH, g.OW, O), xp.result_type(images, kernels))
-    P = pixels_at_once(xp, g, O)
+    P = pixels_at_once(xp, g, images.shape[3], O)
     g, kernels = side_by_side(kernels, g, P)                                     # (KH, KW, C, O) -> (KH, KW', C, P·O)
     y_wide = y.reshape(N, g.OH, g.OW, P * O)                                     # (N, OH, OW, O) -> (N, OH, OW/P, P·O)
     parts = number_of_parts(xp, g, *kernels.shape[2:])
@@ -57,7 +59,7 @@ def weight_gradient(images, dy, g):
     """dweight from the columns of the images: (N, H, W, C) and (N, OH, OW, O) -> (KH, KW, C, O)."""
     xp = array_module(dy)
     N, C, O = len(images), images.shape[3], dy.shape[3]
-    P = pixels_at_once(xp, g, O)
+    P = pixels_at_once(xp, g, C, O)
     wide = side_by_side_geometry(g, P)
     dy = dy.reshape(N, wide.OH, wide.OW, P * O)                                  # (N, OH, OW, O) -> (N, OH, OW/P, P·O)
     parts = number_of_parts(xp, wide, C, P * O)
@@ -83,7 +85,7 @@ def backward_from_columns_of_dy(images, weight, dy, g, wants_dweight):
     (N, H, W, C), O = images.shape, dy.shape[3]
     of_dy = g._replace(**dict(zip(("top", "bottom", "left", "right"), full_padding(g), strict=True)), OH=H, OW=W)
     dx = empty(xp, (N, H, W, C), dy.dtype)
-    P = pixels_at_once(xp, of_dy, C)
+    P = pixels_at_once(xp, of_dy, O, C)
     turned = weight[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)                      # (O, C, KH, KW) -> (KH, KW, O, C)
     wide, turned = side_by_side(turned, of_dy, P)                                # -> (KH, KW', O, P·C)
     dx_wide, images = dx.reshape(N, H, wide.OW, P * C), images.reshape(N, H, wide.OW, P * C)
@@ -104,15 +106,16 @@ def backward_from_columns_of_dy(images, weight, dy, g, wants_dweight):
     return dx, dweight.transpose(0, 1, 3, 2)                                     # (KH, KW, O, C) -> (KH, KW, C, O)
 
 
-def pixels_at_once(xp, g, O):
-    """How many neighbouring outputs of a row to compute as one output of P·O channels.
+def pixels_at_once(xp, g, C, O):
+    """How many neighbouring outputs of a row, P, to compute as one output of P·O channels.
 
-    BLAS is half as fast again with 32 columns as with 16, for which it has too few sums under way at a time. The price is
-    that each of the P outputs multiplies the whole width that the P windows cover, mostly with zeros.
+    BLAS is half as fast again with 32 columns as with 16, for which it has too few sums under way at a time; and where
+    the images have few channels, a wider window is copied in longer runs. The price is that each of the P outputs
+    multiplies the whole width that the P windows cover, in part with zeros.
     """
-    if xp is not np or g.DW > 1 or g.is_pointwise:
+    if xp is not np or g.DW > 1 or g.is_pointwise or O > 16:
         return 1
-    return next((P for P in (2, 4) if 32 <= P * O <= 48 and g.OW % P == 0), 1)
+    return next((P for P in (4, 2) if g.OW % P == 0 and (P == 2 or g.KW * C < O)), 1)
 
 
 def side_by_side_geometry(g, P):
@@ -178,12 +181,8 @@ def column_panels(images, g, parts):
     row_bytes = g.OW * tall * g.KW * C * images.dtype.itemsize
     at_once = min(max(1, N), max(1, panel_bytes(xp) // ((g.OH + halo) * row_bytes)))
     rows_at_once = min(g.OH, max(1, panel_bytes(xp) // (at_once * row_bytes) - halo))
-    padded = empty(xp, (at_once, g.top + H + g.bottom, g.left + W + g.right, C), images.dtype)
-    padded[...] = 0
-    bytes_n, bytes_h, bytes_w, bytes_c = padded.strides
-    windows = strided_view(padded, (at_once, g.OH + halo, g.OW, tall, g.KW, C),
-                           (bytes_n, g.SH * bytes_h, g.SW * bytes_w, g.DH * bytes_h, g.DW * bytes_w, bytes_c))
-    panel = empty(xp, (at_once, rows_at_once + halo, g.OW, tall, g.KW, C), images.dtype)
+    keep = kept_scratch if xp is np else scratch
+    padded, windows, panel = keep(get_ident(), xp, g, images.shape[1:], images.dtype, at_once, rows_at_once, tall, halo)
     for start in range(0, N, at_once):
         count = min(at_once, N - start)
         padded[:count, g.top:g.top + H, g.left:g.left + W] = images[start:start + count]
@@ -193,6 +192,25 @@ def column_panels(images, g, parts):
             columns = panel[:count].reshape(count, -1, g.OW, tall * g.KW * C)
             block = slice(start, start + count), slice(row, row + rows)
             yield block, [columns[:, part * g.DH:part * g.DH + rows] for part in range(parts)]
+
+
+def scratch(thread, xp, g, image_shape, dtype, at_once, rows_at_once, tall, halo):
+    """What `column_panels` works in: padded images, the view of them as windows, and the panel.
+
+    On a CPU they are kept for the next call of this thread with the same sizes, as small nets spend much of their time on
+    making them. The zeros around the images stay what they are.
+    """
+    H, W, C = image_shape
+    padded = empty(xp, (at_once, g.top + H + g.bottom, g.left + W + g.right, C), dtype)
+    padded[...] = 0
+    bytes_n, bytes_h, bytes_w, bytes_c = padded.strides
+    windows = strided_view(padded, (at_once, g.OH + halo, g.OW, tall, g.KW, C),
+                           (bytes_n, g.SH * bytes_h, g.SW * bytes_w, g.DH * bytes_h, g.DW * bytes_w, bytes_c))
+    panel = empty(xp, (at_once, rows_at_once + halo, g.OW, tall, g.KW, C), dtype)
+    return padded, windows, panel
+
+
+kept_scratch = functools.lru_cache(maxsize=24)(scratch)  # about a megabyte each
 
 
 def multiply_parts(columns, kernels, out, scratch=None):

@@ -1,4 +1,6 @@
 """The products that the fast convolution is made of: panels cut by rows and by images, however little fits into one."""
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -107,3 +109,43 @@ def test_on_a_gpu_one_product_serves_a_whole_panel():
         y.sum().backward()
         assert meter.launches["matmul"] == 1  # dweight; x wants no gradient
         assert meter.launches["copy of an operand"] == 0
+
+
+@pytest.mark.parametrize("P", [1, 2, 3, 4])
+@pytest.mark.parametrize("width", [4, 6, 12])
+@pytest.mark.parametrize(("stride", "kernel"), [(1, (3, 3)), (2, (3, 3)), (1, (1, 3)), (3, (2, 2))])
+def test_neighbouring_outputs_may_be_computed_as_one(P, width, stride, kernel, monkeypatch):
+    used = []
+
+    def pixels_at_once(xp, g, C, O):
+        used.append(P if g.OW % P == 0 and g.DW == 1 and not g.is_pointwise else 1)
+        return used[-1]
+
+    x_width = (width - 1) * stride + kernel[1]
+    way = (3, 2, 7, x_width), (4, 2, *kernel), {"stride": stride}
+    with mr.reference_ops():
+        expected = results(*way)
+    monkeypatch.setattr(correlation, "pixels_at_once", pixels_at_once)
+    for ours, right in zip(results(*way), expected, strict=True):
+        np.testing.assert_allclose(ours, right, atol=1e-12 * np.abs(right).max())
+    assert used[0] == (P if width % P == 0 else 1)
+
+
+def test_narrow_convolutions_compute_two_or_four_outputs_as_one():
+    def chosen(C, O, OW, **others):
+        g = Geometry(3, 3, 1, 1, 1, 1, 1, 1, 1, 1, OH=8, OW=OW)._replace(**others)
+        return correlation.pixels_at_once(np, g, C, O)
+
+    assert [chosen(16, 16, 32), chosen(4, 4, 14), chosen(3, 16, 32), chosen(3, 16, 30)] == [2, 2, 4, 2]
+    assert [chosen(16, 16, 7), chosen(32, 32, 16), chosen(16, 16, 32, DW=2)] == [1, 1, 1]
+    assert chosen(16, 16, 32, KH=1, KW=1, top=0, bottom=0, left=0, right=0) == 1
+
+
+def test_scratch_is_kept_for_the_next_call_and_for_this_thread_alone():
+    def scratch_of_a_call():
+        columns = next(column_panels(normal(2, 6, 6, 3), Geometry(3, 3, 1, 1, 1, 1, 1, 1, 1, 1, OH=6, OW=6), 3))[1]
+        return columns[0].__array_interface__["data"][0]
+
+    with ThreadPoolExecutor(1) as other:
+        here, there = scratch_of_a_call(), other.submit(scratch_of_a_call).result()
+        assert here == scratch_of_a_call() != there
