@@ -59,6 +59,22 @@ def test_a_model_may_move_in_the_middle_and_its_momentum_follows(cuda):
     assert_same(moving.state_dict().values(), straight.state_dict().values(), rtol=1e-6, atol=1e-8)
 
 
+def test_two_nets_on_two_devices_can_be_trained_in_turn(cuda):
+    devices = ("cuda:0", "cuda:1")
+    images = [mr.Tensor(normal(4, 3, 8, 8)).to(device) for device in devices]  # CuPy's current device is the last one now
+    nets = [net(device) for device in devices]
+    optimizers = [mr.optim.SGD(one.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01) for one in nets]
+    for _ in range(2):
+        losses = [mr.ops.cross_entropy(one(x) * 1.5, LABELS) for one, x in zip(nets, images, strict=True)]
+        for loss in losses:
+            loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert [loss.device for loss in losses] == list(devices)
+    assert [{device_of(v) for v in optimizer.velocities} for optimizer in optimizers] == [{device} for device in devices]
+    assert_same(*[one.state_dict().values() for one in nets], rtol=0, atol=0)
+
+
 def test_a_learning_rate_schedule_keeps_the_precision(cuda):
     model = models.cifar_net(8, width=4).to("cuda")
     optimizer = mr.optim.SGD(model.parameters(), lr=np.float64(0.1), momentum=np.float64(0.9))
@@ -68,6 +84,7 @@ def test_a_learning_rate_schedule_keeps_the_precision(cuda):
     schedule.step()
     optimizer.step()
     assert {array.dtype for p in model.parameters() for array in (p.data, p.grad)} == {np.dtype(np.float32)}
+    assert type(optimizer.lr) is type(optimizer.momentum) is float  # a scalar of NumPy's would make w's steps float64
 
 
 # ---- a training step of ResNet-20: what it uploads, and that nothing waits
@@ -108,7 +125,7 @@ def test_a_step_uploads_its_batch_and_nothing_else_moves_or_waits(cuda):
 
 def test_a_step_makes_few_launches_however_large_its_batch(cuda):
     counts = []
-    for batch_size in (2, 8):
+    for batch_size in (2, 32):
         step = Step(batch_size)
         step()
         cuda.reset()
@@ -210,9 +227,12 @@ def test_an_error_for_mixed_devices_names_the_arguments_and_what_to_do(cuda):
 
 
 def test_a_tensor_takes_python_numbers_without_an_upload(cuda):
-    x = mr.Tensor(normal(3)).to("cuda")
+    tensors = [mr.Tensor(normal(3)).to(device) for device in ("cuda:0", "cuda:1")]
     cuda.reset()
-    np.testing.assert_allclose((2 * x + 1).numpy(), 2 * normal(3) + 1)
+    for x in tensors:
+        y = 2 * x + 1
+        assert y.device == x.device
+        np.testing.assert_allclose(y.numpy(), 2 * normal(3) + 1)
     assert not cuda.uploads
 
 
