@@ -48,7 +48,7 @@ def correlate(images, kernels, g):
 
     def work(some):
         scratch = None
-        for block, columns in column_panels(images[some], g, parts):
+        for block, columns in column_panels(images[some], g, parts, P * O):
             scratch = multiply_parts(columns, kernels, y_wide[some][block], scratch)   # (n, rows, OW, K) @ (K, O), summed
 
     over_ranges(work, N, y)
@@ -66,7 +66,7 @@ def weight_gradient(images, dy, g):
 
     def work(some):
         dkernels = xp.zeros((parts, g.KH * wide.KW * C // parts, P * O), dtype=dy.dtype)    # (parts, K, P·O)
-        for block, columns in column_panels(images[some], wide, parts):
+        for block, columns in column_panels(images[some], wide, parts, P * O):
             for part in range(parts):
                 dkernels[part] += multiply_transposed(columns[part], dy[some][block])       # (K, pixels) @ (pixels, P·O)
         return dkernels
@@ -95,7 +95,7 @@ def backward_from_columns_of_dy(images, weight, dy, g, wants_dweight):
     def work(some):
         dturned = xp.zeros(turned.shape, dtype=dy.dtype)
         scratch = None
-        for block, columns in column_panels(dy[some], wide, parts):
+        for block, columns in column_panels(dy[some], wide, parts, P * C):
             scratch = multiply_parts(columns, turned, dx_wide[some][block], scratch)   # (n, rows, W, K) @ (K, C), summed
             for part in range(parts if wants_dweight else 0):
                 dturned[part] += multiply_transposed(columns[part], images[some][block])   # (K, pixels) @ (pixels, C)
@@ -152,10 +152,11 @@ def number_of_parts(xp, g, C, O):
     parts a row holds the KW·C numbers under one kernel row; each pixel is copied KW times, as the same panel serves all
     kernel rows, moved down by one; but KH products of O numbers must be added. That pays where O is the smaller, on a CPU.
     """
-    return g.KH if cuts_products(xp) and g.KH > 1 and g.SH == 1 and g.KW * C >= O else 1
+    cut = cuts_products(xp, g.KH * g.KW * C * O)
+    return g.KH if cut and g.KH > 1 and g.SH == 1 and g.KW * C >= O else 1
 
 
-def column_panels(images, g, parts):
+def column_panels(images, g, parts, O):
     """The windows of the images as rows of matrices, a panel at a time.
 
     A whole batch of columns (KH·KW times the images) would leave the cache, and thin matrix products would wait for
@@ -164,6 +165,7 @@ def column_panels(images, g, parts):
     Args:
         images: (N, H, W, C), contiguous.
         parts: of `number_of_parts`.
+        O: the channels of the kernels that the columns are multiplied with.
 
     Yields:
         (block, columns): block selects the images and the output rows, y[block] of (N, OH, OW, O); columns is a list of
@@ -171,17 +173,19 @@ def column_panels(images, g, parts):
     """
     xp = array_module(images)
     N, H, W, C = images.shape
+    size = g.KH * g.KW * C * O
+    fits = panel_bytes(xp, size)
     if g.is_pointwise:
-        at_once = max(1, panel_bytes(xp) // max(1, H * W * C * images.dtype.itemsize))
+        at_once = max(1, fits // max(1, H * W * C * images.dtype.itemsize))
         for start in range(0, N, at_once):
             yield (slice(start, start + at_once), slice(None)), [images[start:start + at_once]]
         return
     halo = g.DH * (g.KH - 1) if parts > 1 else 0                                 # rows below, seen by later kernel rows
     tall = 1 if parts > 1 else g.KH                                              # kernel rows beside each other
     row_bytes = g.OW * tall * g.KW * C * images.dtype.itemsize
-    at_once = min(max(1, N), max(1, panel_bytes(xp) // ((g.OH + halo) * row_bytes)))
-    rows_at_once = min(g.OH, max(1, panel_bytes(xp) // (at_once * row_bytes) - halo))
-    keep = kept_scratch if xp is np else scratch
+    at_once = min(max(1, N), max(1, fits // ((g.OH + halo) * row_bytes)))
+    rows_at_once = min(g.OH, max(1, fits // (at_once * row_bytes) - halo))
+    keep = kept_scratch if cuts_products(xp, size) else scratch
     padded, windows, panel = keep(get_ident(), xp, g, images.shape[1:], images.dtype, at_once, rows_at_once, tall, halo)
     for start in range(0, N, at_once):
         count = min(at_once, N - start)
@@ -247,7 +251,7 @@ def multiply_transposed(columns, dy):
 
 def product_stack(xp, n, pixels, size):
     """How n·pixels rows stand in products: (n, B, M), B products of M rows for each image; (n·pixels,) where it is one."""
-    if not cuts_products(xp):
+    if not cuts_products(xp, size):
         return (n * pixels,)
     M = rows_of_one_product(xp, pixels, size)
     return n, pixels // M, M

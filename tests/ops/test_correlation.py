@@ -39,7 +39,7 @@ def results(x_shape, weight_shape, options):
 def test_it_makes_no_difference_how_much_fits_into_a_panel(way, fits, monkeypatch):
     with mr.reference_ops():
         expected = results(*way)
-    monkeypatch.setattr(correlation, "panel_bytes", lambda xp: fits)
+    monkeypatch.setattr(correlation, "panel_bytes", lambda xp, size: fits)
     for ours, right in zip(results(*way), expected, strict=True):
         np.testing.assert_allclose(ours, right, atol=1e-12 * np.abs(right).max())
 
@@ -59,8 +59,8 @@ def test_it_makes_no_difference_into_how_many_products_a_panel_is_cut(way, rows,
 
 def panels(images, g, parts, fits, monkeypatch):
     """[(block, columns), …] with copies of the columns, as the panel is used again."""
-    monkeypatch.setattr(correlation, "panel_bytes", lambda xp: fits)
-    return [(block, [part.copy() for part in columns]) for block, columns in column_panels(images, g, parts)]
+    monkeypatch.setattr(correlation, "panel_bytes", lambda xp, size: fits)
+    return [(block, [part.copy() for part in columns]) for block, columns in column_panels(images, g, parts, 1)]
 
 
 @pytest.mark.parametrize("parts", [1, 3])
@@ -143,7 +143,7 @@ def test_narrow_convolutions_compute_two_or_four_outputs_as_one():
 
 def test_scratch_is_kept_for_the_next_call_and_for_this_thread_alone():
     def scratch_of_a_call():
-        columns = next(column_panels(normal(2, 6, 6, 3), Geometry(3, 3, 1, 1, 1, 1, 1, 1, 1, 1, OH=6, OW=6), 3))[1]
+        columns = next(column_panels(normal(2, 6, 6, 3), Geometry(3, 3, 1, 1, 1, 1, 1, 1, 1, 1, OH=6, OW=6), 3, 1))[1]
         return columns[0].__array_interface__["data"][0]
 
     with ThreadPoolExecutor(1) as other:
