@@ -79,7 +79,8 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     if not text.strip():
         return 0.0
     font = FontProperties(family=FONT, weight="bold" if bold else "normal")
-    return TextPath((0, 0), text, size=size, prop=font).get_extents().width / 72
+    x = TextPath((0, 0), text, size=size, prop=font).vertices[:, 0]  # get_extents() takes 50 times as long
+    return float(x.max() - x.min()) / 72
 
 
 def _changes_shape(diagram, node):

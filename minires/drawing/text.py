@@ -46,7 +46,8 @@ def _prefix(i, diagrams):
 
 
 def _lines(node):
-    return [line for line in (node.name, node.label, shape_label(node.shape)) if line]
+    label = "" if node.kind == "Leaf" and node.name else node.label
+    return [line for line in (node.name, label, shape_label(node.shape)) if line]
 
 
 def _edge_label(edge):
