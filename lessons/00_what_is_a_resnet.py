@@ -161,8 +161,8 @@ if 50 in imagenet_depths:
 VGG16, VGG19 = 15.3, 19.6  # multiply-adds in 10⁹, as in He et al. 2015, section 3.3 and table 1
 if 152 in imagenet_depths:
     checks.claim("S1", "layers of ResNet-152 (that it won is no measurement)", nets["imagenet", 152].layers, 152, 152,
-                 seeds=0, comment="152 layers it is; but ILSVRC is a competition, and its winner was an ensemble of six nets, "
-                 "two of them with 152 layers (published: He et al. 2015, table 5).")
+                 seeds=0, comment="152 layers it is; but ILSVRC is a competition, and its winner was an ensemble of six "
+                 "nets, two of them with 152 layers (published: He et al. 2015, table 5).")
     cheaper = lesson.Claim("ResNet-152 is far deeper than VGG-16, and needs fewer multiply-adds.",
                            "He et al. 2015, section 4.1")
     checks.claim(cheaper, "multiply-adds, ResNet-152 / the published ones of VGG-16",
