@@ -85,10 +85,8 @@ class GradientTable:
 def topological_order(root: Op, part=None) -> list:
     """Every op and leaf that lies on a way from a leaf that wants a gradient to `root`, each after its inputs.
 
-    Iterative, so depth is not limited by Python's recursion; each op is visited once, so time is linear.
-
-    Args:
-        part: ids of ops; the walk ends at what is not in it. None: it ends at the leaves.
+    Iterative, so depth is not limited by Python's recursion; each op is visited once, so time is linear. Where `part` is
+    given, the ids of some ops, the walk ends at what is not in it.
     """
     order, seen, stack = [], set(), [(root, False)]
     while stack:
