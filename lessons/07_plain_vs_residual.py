@@ -102,16 +102,15 @@ for start, net, depth in lesson.progress([(s, n, d) for s in STARTS for n in NET
 
 
 def stream_ratio(record):
-    """‖dL/dx‖ at the input of the first block, over that at the input of the last; the median of the seeds."""
+    """‖dL/dx‖ at the input of the first block, over that at the input of the last, for each seed."""
     inputs = record.stream().output_grad_norm[:, :-1]           # (seeds, blocks): the last block's output is no input
-    with np.errstate(invalid="ignore"):                         # 0 / 0 where the whole gradient has underflowed
-        return float(np.median(inputs[:, 0] / inputs[:, -1]))
+    return inputs[:, 0] / inputs[:, -1]
 
 
 def weight_ratio(record):
-    """mean ‖dL/dW‖ of the first four convolutions after the stem, over that of the last five; the median of the seeds."""
+    """mean ‖dL/dW‖ of the first four convolutions after the stem, over that of the last five, for each seed."""
     norms = record.select(nn.Conv2d).weight_grad_norm[:, 1:]    # (seeds, convolutions)
-    return float(np.median(norms[:, :4].mean(axis=1) / norms[:, -5:].mean(axis=1)))
+    return norms[:, :4].mean(axis=1) / norms[:, -5:].mean(axis=1)
 
 
 def zero_fraction(record):
@@ -152,6 +151,11 @@ def growth_per_convolution(record):
 
 checks.add(f"(a) plain-{DEEPEST}: growth per convolution, stage 1", growth_per_convolution(records["a", "plain", DEEPEST]),
            1.15, 1.24, "1.21 if wide: Yang et al. 2019")
+
+checks.claim(lesson.Claim("The trouble of deep plain nets with batch norm is unlikely to be vanishing gradients.",
+                          "He et al. 2015, section 4.1"),
+             f"plain-{DEEPEST} with batch norm, at initialisation: {DW}", weight_ratio(records["a", "plain", DEEPEST]),
+             1, math.inf, contrary=(0, 0.1), comment="At initialisation they do not vanish towards the input, they explode.")
 
 # %%
 # (b) No batch norm, Glorot: the input end starves, and dL/dW does not show it
@@ -199,6 +203,10 @@ for depth in DEPTHS:
 for depth in DEPTHS:
     checks.add(f"(b) residual-{depth}: {STREAM}", stream_ratio(records["b", "residual", depth]),
                0.3, predicted_residual(depth, GLOROT_GAIN) * tolerance_of(depth), "does not fall; ∏ sqrt(1 + c⁴)")
+
+checks.claim("S5", f"if the layers near the loss starve (plain-{DEEPEST}, no batch norm, Glorot): {STREAM}",
+             stream_ratio(records["b", "plain", DEEPEST]), 1, math.inf, contrary=(0, 1e-3), expect="contradicts",
+             comment="Where gradients vanish, they do so towards the input: the first layers starve, not the deep ones.")
 
 # %%
 # And dL/dW? Beside that, it is nearly flat over the layers of the plain net! The reason: without biases, a ReLU net is a
@@ -263,6 +271,11 @@ for depth in DEPTHS:
 for depth in DEPTHS:
     checks.add(f"(c) residual-{depth}: {STREAM}", stream_ratio(records["c", "residual", depth]), 0.25, 0.5,
                REFERENCE + ": flat")
+
+checks.claim(lesson.Claim("The gradient that reaches a block of a residual net does not vanish, even when the weights are "
+                          "arbitrarily small.", "He et al. 2016, section 2"),
+             f"residual-{DEEPEST}, N(0, 0.01²), no batch norm: {STREAM}", stream_ratio(records["c", "residual", DEEPEST]),
+             0.1, math.inf, contrary=(0, 1e-3), comment="What is missing to 1 ends in the channels of zeros of option A.")
 
 # %%
 # (d) No batch norm, He: the shortcut alone is no cure
