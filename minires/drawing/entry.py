@@ -28,7 +28,7 @@ def draw(model_or_loss, path=None, *, input_shape=None, gradients=None, columns=
             yet" is told apart from 0.
             False: no gradients. An animation always runs its own backward pass.
         columns: into how many columns the layers are broken; by default one, and several where there are many.
-        title: of the figure; by default the class of the model, or "loss".
+        title: of one model or loss; by default the class of the model, or "loss". Of several models a dict has the titles.
 
     Returns:
         A `Diagram`: `.nodes` and `.edges` as data, `.dot()`, `.mermaid()`, `.figure()`; a notebook shows it. Of several

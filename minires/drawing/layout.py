@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from minires.drawing.diagram import Diagram
 
-MOST_ROWS = {"layers": 26, "compact": 32, "architecture": 44}  # of a single column, unless the user asks
+MOST_ROWS = {"layers": 26, "compact": 18, "architecture": 44}  # of a single column, unless the user asks
 
 
 @dataclass
@@ -32,7 +32,8 @@ class Layout:
 
     def __init__(self, diagram: Diagram, row_height: float, column_width: float):
         self.diagram = diagram
-        self._rows = _rows(diagram)
+        self._beside = _weights(diagram)
+        self._rows = _rows(diagram, self._beside)
         self._spans = []  # (first row, last row) of what goes past the main way
         side_of = self._place_side_nodes()
         self.lanes = self._lanes()
@@ -55,42 +56,46 @@ class Layout:
         return max((spot.side for spot in self.spots.values() if spot.column == column), default=0)
 
     def _place_side_nodes(self):
-        """{key: side column}; chains of side nodes are spread over the rows between what they start from and lead to."""
-        sources, targets = {}, {}
-        for edge in self.diagram.edges:
-            sources.setdefault(edge.target, []).append(edge.source)
-            targets.setdefault(edge.source, []).append(edge.target)
-        beside = {}  # key of a weight: its op
+        """{key: side column}; weights first, so that nothing stands between them and their ops."""
         side_of, taken = {}, []  # taken: (first row, last row, side column)
-        for node in reversed(self.diagram.nodes):
-            if node.is_main or node.key in side_of:
-                continue
-            chain = [node.key]
-            while True:
-                before = [key for key in sources.get(chain[0], []) if not self.diagram.node(key).is_main
-                          and key not in side_of and key not in chain]
-                if not before:
-                    break
-                chain.insert(0, before[0])
-            end = min([self._rows[key] for key in targets[chain[-1]]])
-            if chain == [node.key] and not sources.get(node.key):  # a weight: beside its op, or above an earlier one
-                others = sum(1 for key in beside if beside[key] == targets[node.key][0])
-                beside[node.key] = targets[node.key][0]
-                start, end = end - others - 0.5, end - others + 0.5
-            else:
-                start = max([self._rows[key] for key in sources.get(chain[0], [])], default=end - len(chain) - 1)
-            side = 1
-            while any(side == other and start < last and end > first for first, last, other in taken):
-                side += 1
-            taken.append((start, end, side))
-            self._spans.append((start, end))
-            for i, key in enumerate(chain):
-                self._rows[key] = start + (i + 1) * (end - start) / (len(chain) + 1)
-                side_of[key] = side
+        for target in dict.fromkeys(self._beside.values()):
+            weights = [key for key, op in self._beside.items() if op == target]
+            for i, key in enumerate(reversed(weights)):  # the last beside the op, unless a chain of layers comes in there
+                row = self._rows[target] - i - _chains_into(self.diagram, target, self._beside)
+                self._stand([key], row - 0.5, row + 0.5, side_of, taken)
+        for chain in self._chains():
+            end = min(self._rows[edge.target] for edge in self.diagram.edges if edge.source == chain[-1])
+            before = [self._rows[edge.source] for edge in self.diagram.edges_to(chain[0])]
+            self._stand(chain, max(before, default=end - len(chain) - 1), end, side_of, taken)
         top = min(0, math.floor(min(self._rows.values())))
         self._rows = {key: row - top for key, row in self._rows.items()}
         self._spans = [(first - top, last - top) for first, last in self._spans]
         return side_of
+
+    def _chains(self):
+        """The side nodes that are no weights, as chains of nodes each computed from the one before; the last chain first."""
+        seen = set(self._beside)
+        for node in reversed(self.diagram.nodes):
+            if node.is_main or node.key in seen:
+                continue
+            chain = [node.key]
+            while chain[0] is not None:
+                seen.add(chain[0])
+                before = [edge.source for edge in self.diagram.edges_to(chain[0])
+                          if edge.source not in seen and not self.diagram.node(edge.source).is_main]
+                chain.insert(0, before[0] if before else None)
+            yield chain[1:]
+
+    def _stand(self, chain, start, end, side_of, taken):
+        """Spread nodes over the rows between `start` and `end`, in the first side column that is free there."""
+        side = 1
+        while any(side == other and start < last and end > first for first, last, other in taken):
+            side += 1
+        taken.append((start, end, side))
+        self._spans.append((start, end))
+        for i, key in enumerate(chain):
+            self._rows[key] = start + (i + 1) * (end - start) / (len(chain) + 1)
+            side_of[key] = side
 
     def _lanes(self):
         lanes, taken = {}, []
@@ -140,12 +145,23 @@ class Layout:
                 self.spots[edge.source] = Spot(target.column, target.row - place, spot.side)
 
 
-def _rows(diagram):
+def _weights(diagram):
+    """{key of a weight: key of the op beside which it stands}: what is computed from nothing, for an op on the main way."""
+    return {edge.source: edge.target for edge in diagram.edges if not diagram.node(edge.source).is_main
+            and diagram.node(edge.target).is_main and not diagram.edges_to(edge.source)}
+
+
+def _chains_into(diagram, key, beside):
+    """How many side nodes that are no weights lead to a node."""
+    return sum(1 for edge in diagram.edges_to(key) if not diagram.node(edge.source).is_main and edge.source not in beside)
+
+
+def _rows(diagram, beside):
     """{key: row}: each node below all that it is computed from, with a row for each weight that stands beside it."""
     rows = {}
     for node in diagram.nodes:  # in forward order
-        before = [edge.source for edge in diagram.edges_to(node.key)]
-        weights = [key for key in before if not diagram.node(key).is_main and not diagram.edges_to(key)]
-        above = [rows[key] + 1 for key in before if key not in weights]
-        rows[node.key] = max(above, default=0) + max(0, len(weights) - 1)
+        above = [rows[edge.source] + 1 for edge in diagram.edges_to(node.key) if edge.source not in beside]
+        weights = list(beside.values()).count(node.key)
+        extra = weights + _chains_into(diagram, node.key, beside) - 1 if weights else 0
+        rows[node.key] = max(above, default=0) + max(0, extra)
     return rows

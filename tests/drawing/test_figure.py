@@ -32,7 +32,17 @@ def dense(x, depth=4):
 def two_weights_of_one_op():
     x, w = mr.Tensor(np.ones((2, 3))), mr.Tensor(np.ones((4, 3)), requires_grad=True, name="w")
     b = mr.Tensor(np.ones(4), requires_grad=True, name="b")
-    return ops.linear(ops.linear(x, w, b), mr.Tensor(np.ones((1, 4)), requires_grad=True, name="v"), None).sum()
+    v, c = mr.Tensor(np.ones((1, 4)), requires_grad=True, name="v"), mr.Tensor([1.0], requires_grad=True, name="c")
+    return ops.linear(ops.linear(x, w, b), v, c.astype(np.float64)).sum()
+
+
+def nested():
+    """A shortcut within a shortcut, and one after them."""
+    x = mr.Tensor([0.1], requires_grad=True, name="x")
+    y = ops.tanh(x)
+    inner = ops.tanh(y)
+    y = y + ops.tanh(inner + ops.tanh(ops.tanh(inner)))
+    return (y + ops.tanh(ops.tanh(y))).sum()
 
 
 def two_ways():
@@ -56,6 +66,7 @@ FIGURES = {
     "script": lambda: [mr.draw(script(), gradients=True)],
     "two weights": lambda: [mr.draw(two_weights_of_one_op(), gradients=True)],
     "two ways": lambda: [mr.draw(two_ways(), gradients=True)],
+    "nested": lambda: [mr.draw(nested(), gradients=True)],
     "dense": lambda: [mr.draw(dense(mr.Tensor([0.1], requires_grad=True, name="x")), gradients=True)],
     "one op": lambda: [mr.draw(mr.Tensor([0.1], requires_grad=True).sum(), gradients=True)],
     "units": lambda: [unit_diagram(name) for name in UNITS],
@@ -156,6 +167,39 @@ def test_arrows_end_at_their_targets(drawn):
                 end = route.corners[-1]
                 at = [(x, y - height / 2), (x + width / 2, y), (x - width / 2, y)]  # its top, its right, its left side
                 assert any(end == pytest.approx(place) for place in at), edge
+
+
+def test_no_two_arrows_of_layers_end_at_one_place(drawn):
+    for drawing in drawn[1]:
+        ends = [route.corners[-1] for edge, route in zip(drawing.diagram.edges, drawing.geometry.routes, strict=True)
+                if edge.kind != "input"]
+        assert len(set(ends)) == len(ends)
+
+
+def test_a_column_ends_where_no_shortcut_passes(drawn):
+    for drawing in drawn[1]:
+        spots = drawing.geometry.layout.spots
+        last = {}
+        for node in drawing.diagram.nodes:
+            if node.is_main:
+                last[spots[node.key].column] = node.key
+        for edge in drawing.diagram.edges:
+            if spots[edge.source].column != spots[edge.target].column:
+                if drawing.diagram.style == "architecture" and edge.kind != "main":  # ends on the arrow to its target
+                    assert spots[f"n{int(edge.target[1:]) - 1}"].column in (spots[edge.source].column,
+                                                                            spots[edge.target].column)
+                    continue
+                assert spots[edge.target].column == spots[edge.source].column + 1
+                assert last[spots[edge.source].column] == edge.source
+
+
+def test_shortcuts_one_after_the_other_share_a_lane_and_nested_ones_do_not():
+    def lanes(diagram):
+        return set(figure.draw([diagram])[1][0].geometry.layout.lanes.values())
+
+    assert lanes(architectures("resnet20")[0]) == {0}
+    assert lanes(mr.draw(models.flat_net(3))) == set()
+    assert lanes(mr.draw(nested())) == {0, 1}
 
 
 def test_lanes_side_by_side_never_touch(drawn):

@@ -102,6 +102,21 @@ def test_nobody_notices_the_pass():
     assert not np.all(kept == 7)
 
 
+def test_no_hook_of_the_users_sees_the_pass():
+    class Counter(mr.BackwardHook):
+        steps = 0
+
+        def before_step(self, step):
+            self.steps += 1
+
+    loss = script()
+    with Counter() as counter:
+        mr.draw(loss, gradients=True)
+        assert counter.steps == 0
+        loss.backward()
+    assert counter.steps == 5
+
+
 def test_retained_gradients_are_left_as_they_were():
     x = mr.Tensor([1.0, 2.0], requires_grad=True, name="x")
     y = x * 3

@@ -117,6 +117,27 @@ def test_ops_of_one_layer_are_one_node_and_two_calls_are_two():
     assert [(node.name, node.label) for node in diagram.nodes[1:]] == [("act", "Multiply + Exp")] * 2
 
 
+def test_a_sum_is_a_node_of_its_own_though_its_block_does_more():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return ops.relu(ops.shortcut_add(self.fc(x) * 2, x))
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = Block()
+
+        def forward(self, x):
+            return self.block(x)
+
+    diagram = mr.draw(Net(), input_shape=(2, 4))
+    assert [node.label for node in diagram.nodes] == ["leaf", "Linear 4", "Multiply", "ShortcutAdd", "ReLU"]
+
+
 def test_groups_never_lead_back_into_themselves():
     class Around(nn.Module):
         """Its ops lie before and after those of its child."""
