@@ -8,6 +8,7 @@ from minires.backend import device_of, use_device_of
 from minires.context import call_site, line_of, runs_definition, state
 from minires.errors import BackwardError, DeviceError, DTypeError
 from minires.tensor import Tensor
+from minires.threads import limit_blas_to_one_thread
 
 
 class Op:
@@ -49,6 +50,7 @@ class Op:
         if self._output is not None:
             raise BackwardError(f"{self.title}: this op was called before, and keeps what the backward of that call needs: "
                                 "make an op for each call")
+        limit_blas_to_one_thread()  # before the first product: a later one on the same arrays has the same bits
         self.layer = state.layer
         records, hooks = state.grad_enabled, state.hooks
         arrays, needs_grad, nodes, shapes, dtypes = [], [], [], [], []

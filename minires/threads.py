@@ -1,8 +1,8 @@
 """Threads of our own: the fast form of an op works on ranges of the batch, one range to a thread.
 
-NumPy lets other threads run while it computes. BLAS, which has threads of its own, is kept to one, as it gains nothing
-from more on products as small as ours. Each thread's range, and the order in which partial sums are added, follow from
-the number of threads alone, so that two runs with the same number give the same bits.
+NumPy lets other threads run while it computes. BLAS, which has threads of its own, is kept to one from the first op on,
+as it gains nothing from more on products as small as ours. Each thread's range, and the order in which partial sums are
+added, follow from the number of threads alone, so that two runs with the same number give the same bits.
 """
 import contextlib
 import contextvars
@@ -79,7 +79,6 @@ def over_ranges(work, count, whole):
     threads = 1 if few else min(get_threads(), count)
     if threads == 1:
         return [work(slice(0, count))]
-    limit_blas_to_one_thread()
     bounds = [count * i // threads for i in range(threads + 1)]
     ranges = [slice(start, stop) for start, stop in pairwise(bounds)]
     # a copy of the context takes numpy.errstate along

@@ -108,6 +108,28 @@ def test_the_same_number_of_threads_gives_the_same_bits(n):
         np.testing.assert_array_equal(first, second)
 
 
+def test_blas_has_one_thread_from_the_first_op_on_however_small_that_is():
+    """Otherwise the first large array would change the bits of later products."""
+    pytest.importorskip("threadpoolctl")
+    code = """
+import minires as mr
+from threadpoolctl import threadpool_info
+
+def threads_of_blas():
+    return max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+
+print(threads_of_blas())
+mr.ops.relu(mr.Tensor([1.0]))
+print(threads_of_blas())
+"""
+    environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "2")
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    before, after = done.stdout.split()
+    if before == "1":
+        pytest.skip("the BLAS of this NumPy has one thread anyway")
+    assert after == "1"
+
+
 def test_another_number_of_threads_gives_the_same_up_to_rounding():
     for one, three in zip(gradients(1), gradients(3), strict=True):
         np.testing.assert_allclose(three, one, atol=2e-4 * np.abs(one).max())
