@@ -18,6 +18,7 @@ def main(argv=None) -> int:
     """Run the command line; returns the exit status. A `MiniresError` becomes one line, not a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
+    lesson.accept_any_text()
     try:
         if arguments[:1] == ["lesson"] and len(arguments) > 1 and not arguments[1].startswith("-"):
             return run_lesson(arguments[1], arguments[2:])  # the rest belongs to the lesson's own options

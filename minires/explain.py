@@ -40,7 +40,7 @@ def explain(root, gradient=None):
     with _watched_by_nobody(), _grads_kept(root):
         table = BackwardTable([StepSummary(step) for step in steps])
     if not _in_notebook():
-        print(table)
+        print(_printable(str(table)))
     return table
 
 
@@ -198,6 +198,12 @@ def _grads_kept(root):
     finally:
         for tensor, grad in zip(tensors, grads, strict=True):
             tensor.grad = grad
+
+
+def _printable(text):
+    """The text with "?" for what the standard output cannot encode: Windows writes files in a code page without ᵀ."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def _in_notebook() -> bool:

@@ -10,7 +10,8 @@ from minires.claims import Claim
 from minires.debug import break_at
 from minires.errors import FileError
 
-__all__ = ["Check", "Checks", "Claim", "Options", "lesson_name", "options", "output_folder", "progress", "save_figure"]
+__all__ = ["Check", "Checks", "Claim", "Options", "accept_any_text", "lesson_name", "options", "output_folder", "progress",
+           "save_figure"]
 
 
 NOTEBOOK = "notebook"  # what a lesson is called there, where it does not know its file
@@ -24,6 +25,11 @@ class Options(argparse.Namespace):
     def pick(self, *, tiny, default, full):
         """The one of three sizes (a depth, a list of widths, a number of steps) that this run is to have."""
         return tiny if self.tiny else full if self.full else default
+
+    @property
+    def processes(self):
+        """How many processes `processes.in_processes` may use: None, one a core; 1 with a GPU, --break-at or --tiny."""
+        return 1 if self.tiny or self.breakpoint is not None or self.device != "cpu" else None
 
 
 def options(doc: str, seeds: int = 5, argv=None) -> Options:
@@ -51,6 +57,7 @@ def options(doc: str, seeds: int = 5, argv=None) -> Options:
         path, argv, doc = Path(NOTEBOOK), [], "A minires lesson"
     title = doc.strip().partition("\n")[0] or lesson_name(path)  # sphinx-gallery takes the docstring away
     parser = options_parser(lesson_name(path), title, seeds)
+    accept_any_text()
     chosen = parser.parse_args(argv, Options())
     if chosen.tiny and chosen.check:
         parser.error("--check needs more than a --tiny run")
@@ -83,6 +90,12 @@ def options_parser(name: str, title: str, seeds: int) -> argparse.ArgumentParser
     parser.add_argument("--break-at", metavar="LAYER",
                         help="open the debugger in the backward of this layer (layer3.1.conv2), or of a type of op (Conv2d)")
     return parser
+
+
+def accept_any_text():
+    """From now on, print "?" for what the standard output cannot encode: Windows writes files in a code page without ᵀ."""
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not, and takes any text
+        sys.stdout.reconfigure(errors="replace")
 
 
 def lesson_name(path) -> str:

@@ -1,4 +1,5 @@
 """The command `minires`: lessons by name and number, clear errors, exit statuses."""
+import io
 import subprocess
 import sys
 
@@ -76,6 +77,15 @@ def test_an_interrupted_lesson_says_so_without_a_traceback(capsys, monkeypatch, 
     status, _, err = run(capsys, "lesson", "toy")
     assert status == 130
     assert "interrupted" in err
+
+
+def test_what_the_encoding_of_the_output_lacks_does_not_end_a_lesson(monkeypatch, tmp_path):
+    a_lesson(monkeypatch, tmp_path, "print('dy\u1d40 x')\n")
+    page = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")  # as on Windows, where the output goes to a file
+    monkeypatch.setattr(sys, "stdout", page)
+    assert cli.main(["lesson", "toy"]) == 0
+    page.flush()
+    assert page.buffer.getvalue().split() == [b"dy?", b"x"]
 
 
 def test_the_options_after_the_name_are_the_lessons_own(capsys, monkeypatch, tmp_path):

@@ -1,7 +1,9 @@
 """`explain`, `describe` and the summary of a step: right, complete, and without a trace."""
 import gc
+import io
 import math
 import re
+import sys
 import weakref
 
 import numpy as np
@@ -110,6 +112,16 @@ def test_the_rows_are_the_steps_of_the_pass_with_the_norms_of_their_gradients(ca
     assert len(table) == len(table.rows) > 25
     assert repr(table) == f"<BackwardTable: {len(table)} ops>"
     assert capsys.readouterr().out == f"{table}\n"
+
+
+def test_what_the_encoding_of_the_output_lacks_is_printed_as_a_question_mark(monkeypatch):
+    _, loss = net_and_loss()
+    page = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")  # as on Windows, where the output goes to a file
+    monkeypatch.setattr(sys, "stdout", page)
+    table = mr.explain(loss)
+    page.flush()
+    assert "dweight = dyᵀ x" in str(table)
+    assert b"dweight = dy? x" in page.buffer.getvalue()
 
 
 def test_the_text_has_a_line_for_each_gradient_and_nothing_is_cut():

@@ -1,4 +1,5 @@
 """What the lessons share: options, sizes, figures and folders."""
+import io
 import sys
 import types
 
@@ -62,6 +63,14 @@ def test_without_a_docstring_a_lesson_is_called_by_its_name(tmp_path, capsys, mo
     monkeypatch.setattr(sys, "argv", ["lessons/03_exploding.py"])
     lesson.options("", argv=["--out", str(tmp_path)])
     assert capsys.readouterr().out == "exploding\n\n"
+
+
+def test_what_the_encoding_of_the_output_lacks_does_not_end_a_lesson_that_is_run_as_a_script(tmp_path, monkeypatch):
+    page = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")  # as on Windows, where the output goes to a file
+    monkeypatch.setattr(sys, "stdout", page)
+    lesson.options("The \u03c3 of a layer", argv=["--out", str(tmp_path)])
+    page.flush()
+    assert page.buffer.getvalue().strip() == b"The ? of a layer"
 
 
 def test_an_earlier_runs_results_are_gone_before_a_run_has_its_own(tmp_path):
