@@ -13,6 +13,7 @@ from minires.tensor import Tensor
 from minires.threads import over_ranges
 
 LINE_LENGTH = 8192  # floats in a line of a block: NumPy's inner loops want to be long
+SHORT_LENGTH = 2048  # floats in a line that is summed
 
 
 def batch_norm(x, weight, bias, running_mean, running_var, training, momentum=0.1, eps=1e-5, freeze_statistics=False):
@@ -176,19 +177,19 @@ def batch_statistics(lines, C):
     """
     xp = array_module(lines)
     M = lines.size // C
-    first = blocks(lines)[0]
-    guess = (channel_sums(lines[first], C) / (lines[first].size // C)).astype(lines.dtype)
+    first = lines[blocks(lines)[0]]
+    guess = (channel_sums(first, C) / (first.size // C)).astype(lines.dtype)
     guess_lines = spread(guess, lines)                                           # (C,) -> (T·C,)
 
     def work(some):
-        sums, squares = xp.zeros(C), xp.zeros(C)
+        sums = squares = xp.zeros(short_lines(lines, C).shape[1])                # (T'·C,) in float64
         for block in blocks(lines, some):
-            moved = xp.subtract(lines[block], guess_lines, out=empty_like(lines[block]))
-            sums += channel_sums(moved, C)
-            squares += channel_products(moved, moved, C)
+            moved = short_lines(xp.subtract(lines[block], guess_lines, out=empty_like(lines[block])), C)
+            sums = sums + line_sums(moved)
+            squares = squares + line_products(moved, moved)
         return sums, squares
 
-    sums, squares = map(sum, zip(*over_ranges(work, len(lines), lines), strict=True))
+    sums, squares = (per_channel(parts, C) for parts in zip(*over_ranges(work, len(lines), lines), strict=True))
     distance = sums / M                                                          # of the mean from the guess
     var = xp.maximum(squares / M - distance * distance, 0)                       # rounding can leave -0.0001 of a constant
     return guess + distance, var
@@ -200,26 +201,35 @@ def gradient_sums(dy_lines, x_lines, mean, C):
     mean_lines = spread(mean, x_lines)                                           # (C,) -> (T·C,)
 
     def work(some):
-        sums, products = xp.zeros(C), xp.zeros(C)
+        sums = products = xp.zeros(short_lines(x_lines, C).shape[1])             # (T'·C,) in float64
         for block in blocks(x_lines, some):
             centred = xp.subtract(x_lines[block], mean_lines, out=empty_like(x_lines[block]))
-            sums += channel_sums(dy_lines[block], C)
-            products += channel_products(dy_lines[block], centred, C)
+            dy = short_lines(dy_lines[block], C)
+            sums = sums + line_sums(dy)
+            products = products + line_products(dy, short_lines(centred, C))
         return sums, products
 
-    return map(sum, zip(*over_ranges(work, len(x_lines), x_lines), strict=True))
+    return [per_channel(parts, C) for parts in zip(*over_ranges(work, len(x_lines), x_lines), strict=True)]
 
 
 def channel_sums(lines, C):
-    """Σ over lines for each channel, (R, T·C) -> (C,): a product with ones is many times faster than sum(axis=0)."""
-    xp = array_module(lines)
-    ones = xp.ones(len(lines), dtype=lines.dtype)
-    return (ones @ lines).reshape(-1, C).sum(axis=0, dtype="float64")            # (R) @ (R, T·C) -> (T, C) -> (C,)
+    """Σ over lines for each channel, (R, T·C) -> (C,) in float64."""
+    return per_channel([line_sums(short_lines(lines, C))], C)
 
 
-def channel_products(a, b, C):
-    """Σ a·b over lines for each channel, (R, T·C) -> (C,), without a temporary."""
-    return array_module(a).einsum("rc,rc->c", a, b).reshape(-1, C).sum(axis=0, dtype="float64")
+def line_sums(lines):
+    """Σ over lines, (R, L) -> (L,): a product with ones is many times faster than sum(axis=0)."""
+    return array_module(lines).ones(len(lines), dtype=lines.dtype) @ lines       # (R) @ (R, L) -> (L,)
+
+
+def line_products(a, b):
+    """Σ a·b over lines, (R, L) -> (L,), without a temporary of their size."""
+    return array_module(a).einsum("rc,rc->c", a, b)
+
+
+def per_channel(parts, C):
+    """The sum of vectors in which the channels repeat, each (T·C,): (C,) in float64."""
+    return sum(parts).reshape(-1, C).sum(axis=0, dtype="float64")                # (T·C,) -> (T, C) -> (C,)
 
 
 # ---- the batch as lines of many channels
@@ -230,6 +240,12 @@ def as_lines(x):
     rows = (channels_last(x) if x.ndim == 4 else array_module(x).ascontiguousarray(x)).reshape(-1, C)
     T = math.gcd(len(rows), max(1, LINE_LENGTH // C))
     return rows.reshape(-1, T * C), C
+
+
+def short_lines(lines, C):
+    """The same numbers in lines of which a sum stays in L1, (R, T·C) -> (R', T'·C)."""
+    T = math.gcd(lines.shape[1] // C, max(1, SHORT_LENGTH // C))
+    return lines.reshape(-1, T * C)
 
 
 def as_image(lines, shape):
