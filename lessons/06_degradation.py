@@ -36,10 +36,10 @@ options = lesson.options(__doc__, seeds=3)
 checks = lesson.Checks()
 
 DEPTHS = options.pick(tiny=(8, 14, 20), default=(8, 20, 44), full=(8, 20, 44))
-STEPS = options.pick(tiny=3, default=100, full=200)
+STEPS = options.pick(tiny=2, default=100, full=200)
 SHALLOW, MIDDLE, DEEP = DEPTHS
 LAST = max(1, min(20, STEPS // 2))  # steps whose mean is "the training loss after these steps"
-RECORDED = options.pick(tiny=(0, 1, 2), default=(0, 1, 5, 20, 50, 99), full=(0, 1, 5, 20, 50, 100, 199))
+RECORDED = options.pick(tiny=(0, 1), default=(0, 1, 5, 20, 50, 99), full=(0, 1, 5, 20, 50, 100, 199))
 
 # %%
 # The nets
@@ -106,25 +106,24 @@ checks.claim(lesson.Claim("Where the plain net is not too deep to learn, its res
              final("residual", MIDDLE) - final("plain", MIDDLE), -math.inf, 0, contrary=(1e-9, math.inf))
 
 # %%
-# How far does depth set each kind of net back? The paper predicts that the residual nets lose less by it than the plain ones,
-# and more: that they gain. The first is seen here. The second is not a thing that so few steps can decide: by then the
-# residual nets of 8, 20 and 44 layers have nearly the same loss, and which is ahead depends on the seed. The row is shown, and
-# nothing is expected of it.
+# How far does depth set each kind of net back? In the paper the plain nets lose by it and the residual ones gain. That the
+# shortcuts take away most of the loss is seen here. The gain is not: so early, the residual net of 44 layers is level with
+# that of 8, or a little behind, as the seed decides. Its row is shown, and nothing is expected of it.
 
 setback = {name: final(name, DEEP) - final(name, SHALLOW) for name in ("plain", "residual")}
-checks.add(f"loss that {DEEP} layers cost over {SHALLOW}, plain - residual", setback["plain"] - setback["residual"], 0,
-           math.inf, "above 0: He et al. 2015, figure 6")
+checks.add(f"loss that {DEEP} layers cost over {SHALLOW}: residual / plain", setback["residual"] / setback["plain"],
+           -math.inf, 0.5, "below 0: He et al. 2015, figure 6; below half so early")
 checks.claim("S12", f"training loss after {STEPS} steps, residual-{DEEP} - residual-{SHALLOW}", setback["residual"],
              -math.inf, 0, expect=None)
 
 # %%
 # The paper's numbers
 # -------------------
-# They are published, and not measured here: ImageNet, nets of 18 and 34 layers, some 600,000 steps. Figure 4 of the paper draws
-# two curves for each net. The thin ones are training errors, and there too the plain net of 34 layers lies above that of 18,
-# all the way; the paper gives no numbers for them. The bold ones are errors on the validation images, whose ends are in
-# table 2. On CIFAR-10 (figure 6) the training error of plain nets rises with each step from 20 to 56 layers, and that of
-# the one with 110 layers stays above 60 %.
+# They are published, and not measured here: ImageNet, nets of 18 and 34 layers, up to 600,000 steps. Figure 4 of the paper
+# draws two curves for each net. The thin ones are training errors: there too the plain net of 34 layers lies above that of
+# 18, but the paper gives no numbers for them. The bold ones are errors on the validation images, whose ends are in table 2.
+# On CIFAR-10 (figure 6) the training error of plain nets is the higher, the deeper they are, from 20 to 56 layers, and the
+# error of one with 110 layers stays above 60 %.
 
 PUBLISHED = {"plain": {18: 27.94, 34: 28.54}, "residual": {18: 27.88, 34: 25.03}}  # top-1 error in %, table 2
 SOURCE = "published: He et al. 2015, table 2"
@@ -161,9 +160,10 @@ def vanishing_theory(depth):
 
 
 predicted = vanishing_theory(DEEP)
-tolerance = 2 * 1.05 ** DEEP                                    # the theory is for wide nets: 5 % for each layer, and the ends
-checks.add(f"vanishing-{DEEP}, first step: ‖dL/dx‖ of the stream, first block / last", stream_ratios("vanishing", DEEP)[:, 0],
-           predicted / tolerance, predicted * tolerance, f"∏ sqrt(1/2)·λ = {predicted:.1g}")
+tolerance = 2 * 1.05 ** DEEP                                    # the theory is for wide nets: 5 % a layer, and the ends
+checks.add(f"vanishing-{DEEP}, first step: ‖dL/dx‖ of the stream, first block / last",
+           stream_ratios("vanishing", DEEP)[:, 0], predicted / tolerance, predicted * tolerance,
+           f"∏ sqrt(1/2)·λ = {predicted:.1g}")
 checks.add(f"vanishing-{DEEP}: training loss after {STEPS} steps", final("vanishing", DEEP), math.log(10) - 0.02,
            math.log(10) + 0.02, "ln 10 = 2.303: it does not learn")
 checks.add(f"plain-{DEEP}: training loss after {STEPS} steps", final("plain", DEEP), 0, 2.2,
@@ -172,24 +172,24 @@ checks.add(f"plain-{DEEP}: training loss after {STEPS} steps", final("plain", DE
 # %%
 # And plain-44 with batch norm, the net that degrades? In each of the recorded steps we look at the ratio. If degradation was
 # vanishing, it would be tiny at least in some of them, as in the vanishing net. If it was exploding, it would be huge, and
-# stay so. We count in powers of ten, and let three of them be the least that deserves one of these names.
+# stay so. We count in powers of ten. Three of them, we say, deserve one of these names; half of that or less does not.
 
 powers = np.log10(stream_ratios("plain", DEEP))                 # (seeds, recorded steps)
 healthy = lesson.Claim("In plain nets with batch norm the gradients do not vanish: they have healthy norms.",
                        "He et al. 2015, section 4.1")
 WHAT = f"plain-{DEEP}, ‖dL/dx‖ of the stream, first block / last, powers of ten:"
-checks.claim(healthy, f"{WHAT} the least of {len(RECORDED)} recorded steps", powers.min(axis=1), -1, math.inf,
+checks.claim(healthy, f"{WHAT} the least of {len(RECORDED)} recorded steps", powers.min(axis=1), -1.5, math.inf,
              contrary=(-math.inf, -3))
-checks.claim("S4", f"{WHAT} the least of these steps", powers.min(axis=1), -math.inf, -3, contrary=(-1, math.inf),
+checks.claim("S4", f"{WHAT} the least of these steps", powers.min(axis=1), -math.inf, -3, contrary=(-1.5, math.inf),
              expect="contradicts", comment="This net degrades, and in no recorded step is its gradient vanishing.")
-checks.claim("S4", f"{WHAT} the last step, without sign", abs(powers[:, -1]), 3, math.inf, contrary=(0, 1),
+checks.claim("S4", f"{WHAT} the last step, without sign", abs(powers[:, -1]), 3, math.inf, contrary=(0, 1.5),
              expect="contradicts", comment="Nor does it explode then, though the net is still far behind.")
 
 # %%
 # One thing is not healthy: in the *first* step the ratio is far above 1. This is the explosion of plain nets with batch norm
-# (the lesson on plain against residual measures it), and it is gone within some tens of steps. It leaves the first layers with
-# far too large weights, which may be part of why these nets are slow. The paper conjectures "exponentially low convergence
-# rates" and leaves the reason open; we do not decide it either.
+# (the lesson on plain against residual measures it), and it is gone within some tens of steps. It leaves the first layers
+# with weights that are far larger than before, which may be part of why these nets are slow. The paper conjectures
+# "exponentially low convergence rates" and leaves the reason open; we do not decide it either.
 
 grows = {name: stream_ratios(name, DEEP)[:, 0] for name in ("plain", "residual")}
 checks.add(f"first step: ‖dL/dx‖, first block / last, plain-{DEEP} / residual-{DEEP}", grows["plain"] / grows["residual"],
@@ -228,7 +228,7 @@ right.set_xlabel("layers")
 right.set_ylabel("ImageNet top-1 validation error, %")
 right.set_title("published: He et al. 2015, table 2")
 right.legend()
-figure.suptitle(f"After {STEPS} steps deeper plain nets are behind in training loss, and deeper residual nets hardly or not at all")
+figure.suptitle(f"After {STEPS} steps depth has set the plain nets far back in training loss, and the residual nets little")
 lesson.save_figure(figure, options, "degradation.png")
 
 figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 4.8), layout="constrained")
@@ -261,12 +261,12 @@ pyplot.close("all")
 # -----------------
 
 checks.finish(options, take_home=(
-    f"After the same {STEPS} steps, deeper plain nets have the higher training loss, and shortcuts remove most or all of "
-    "that. Training loss: so it is no overfitting.",
+    f"After the same {STEPS} steps, deeper plain nets have the higher training loss, and shortcuts take away most of "
+    "what depth costs. Training loss: so it is no overfitting.",
     "In the net that degrades, the gradient arrives at the first block in every step that we recorded. Degradation is "
     "another thing than vanishing gradients, which leave a net at the loss of guessing.",
-    "These are the first steps of small nets. They do not say that a plain net never gets there, and not that a deeper residual "
-    "net ends with a lower error: for that there are only the paper's numbers here.",
+    "These are the first steps of small nets. They do not say that a plain net never gets there, and not that a deeper "
+    "residual net ends with a lower error: for that there are only the paper's numbers here.",
 ))
 
 # %%
