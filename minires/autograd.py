@@ -70,8 +70,7 @@ class GradientTable:
         if key not in self._gradients:
             self._gradients[key] = gradient
         elif key not in self._ours:
-            xp = array_module(gradient)
-            self._gradients[key] = elementwise(xp.add, self._gradients[key], gradient)
+            self._gradients[key] = elementwise(array_module(gradient).add, self._gradients[key], gradient)
             self._ours.add(key)
         else:
             self._gradients[key] += gradient
@@ -119,7 +118,7 @@ def backward_steps(root: Tensor, gradient=None, retain_graph: bool = False):
     Raises:
         BackwardError: `root` is a leaf, wants no gradient, has several elements and no `gradient` was given, the
             shapes differ, or the graph was freed by an earlier pass.
-        DTypeError: `gradient` does not hold real numbers.
+        DTypeError: `root` is no tensor, or `gradient` does not hold real numbers.
         DeviceError: `gradient` is an array on another device.
     """
     seed = _seed_gradient(root, gradient)
@@ -219,6 +218,8 @@ def _add_to_grad(tensor, gradient):
 
 def _seed_gradient(root, gradient):
     """dL/d(root) as an array of root's shape, dtype and device."""
+    if not isinstance(root, Tensor):
+        raise DTypeError(f"backward: got a {type(root).__name__}, expected a Tensor that was computed, such as a loss")
     if root.op is None and root.requires_grad:
         raise BackwardError(f"backward: {root!r} is a leaf: no op made it. Call backward() on a result, such as a loss")
     if root.op is None:

@@ -6,8 +6,9 @@ import textwrap
 import numpy as np
 
 from minires.autograd import backward_steps, topological_order
-from minires.backend import array_module, device_of, to_host
+from minires.backend import array_module, device_of, is_array, to_host
 from minires.context import state
+from minires.errors import DTypeError
 from minires.norms import euclidean_norm
 from minires.op import Op
 from minires.step_summary import StepSummary, cell, head, place
@@ -111,6 +112,9 @@ class Description:
 
     def __init__(self, tensor):
         x = tensor.data if isinstance(tensor, Tensor) else tensor
+        if not isinstance(x, np.generic) and not is_array(x):
+            raise DTypeError(f"describe: got a {type(x).__name__}, expected a Tensor or an array of NumPy or CuPy: of a "
+                             "net, give one of its parameters; wrap numbers in mr.Tensor(…)")
         xp = array_module(x)
         made_by = tensor.op if isinstance(tensor, Tensor) else None
         self.name = tensor.name if isinstance(tensor, Tensor) else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minires.backend import array_module, device_of, to_device, to_host
-from minires.errors import ArgumentError, GradcheckError, ShapeError
+from minires.errors import ArgumentError, DTypeError, GradcheckError, ShapeError
 from minires.nn.module import Module
 from minires.tensor import Tensor
 
@@ -92,7 +92,11 @@ def gradcheck(function, inputs, rtol: float = 1e-5, atol: float = 1e-7, seed: in
             everywhere, is not deterministic or writes to its inputs, its output or the gradient that comes in. The
             message names the op, the argument and the worst element, and holds the table.
         ArgumentError: there is nothing to check, or a module is not in float64.
+        DTypeError: `function` cannot be called, or `inputs` is no list.
     """
+    if not callable(function) or not isinstance(inputs, (list, tuple)):
+        raise DTypeError(f"gradcheck: got a {type(function).__name__} and a {type(inputs).__name__}, expected a function "
+                         "and a list of its inputs: gradcheck(function, [x, …])")
     # not default_rng(seed), from which a test may have drawn x: v = x is a bad choice, as x · batch_norm(x) has no slope
     generator = np.random.default_rng([seed, *b"gradcheck"])
     arguments = [_as_argument(i, value) for i, value in enumerate(inputs)]

@@ -1,4 +1,6 @@
 """Stochastic gradient descent with momentum, and the schedule of its learning rate."""
+from collections.abc import Iterable
+
 import numpy as np
 
 from minires.backend import array_module, as_host_array, beside, to_host, use_device_of
@@ -140,10 +142,15 @@ class MultiStepLR:
 
     Raises:
         ArgumentError: a milestone is not a whole number of at least 1, or gamma is negative.
+        DTypeError: this is no optimizer.
     """
 
     def __init__(self, optimizer, milestones, gamma: float = 0.1):
-        self.milestones = sorted(milestones)
+        if not hasattr(optimizer, "lr"):
+            raise DTypeError(f"MultiStepLR: got a {type(optimizer).__name__}, expected an optimizer, such as SGD(…)")
+        if not isinstance(milestones, Iterable):
+            raise ArgumentError(f"MultiStepLR: milestones is {milestones!r}, expected a list: [{milestones!r}]")
+        self.milestones = list(milestones)
         for milestone in self.milestones:
             if isinstance(milestone, bool) or not isinstance(milestone, (int, np.integer)) or milestone < 1:
                 raise ArgumentError(f"MultiStepLR: got the milestone {milestone!r}, expected whole numbers of at least 1")
@@ -179,6 +186,8 @@ def _checked_params(params):
     """The parameters as a list, each of them a tensor that can be trained, and none of them twice."""
     if isinstance(params, Tensor):
         raise DTypeError("SGD: got one Tensor, expected a list of them: SGD([tensor], …) or SGD(model.parameters(), …)")
+    if not isinstance(params, Iterable):
+        raise DTypeError(f"SGD: got a {type(params).__name__}, expected a list of tensors: of a model, model.parameters()")
     params = list(params)
     if not params:
         raise ArgumentError("SGD: got no parameters. An iterator such as model.parameters() is empty after its first use")

@@ -1,11 +1,13 @@
 """Figures drawn from a record of gradients. Each takes `ax=None` and returns the Axes; none shows or saves anything."""
+from collections.abc import Iterable
+
 import numpy as np
 from matplotlib import pyplot
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from minires.errors import ArgumentError, UnknownNameError
+from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.flow import FLOW_QUANTITIES
 from minires.models import Block
 from minires.record import GradientRecord
@@ -53,8 +55,9 @@ def gradient_norms(records, labels=None, quantity: str = "output_grad_norm", ax=
     Raises:
         ArgumentError: no record, one without this quantity, or another number of labels.
         UnknownNameError: no such quantity.
+        DTypeError: this is no record.
     """
-    records = [records] if isinstance(records, GradientRecord) else list(records)
+    records = list(records) if isinstance(records, Iterable) else [records]
     _check_records(records, labels, quantity)
     labels = [None] * len(records) if labels is None else list(labels)
     ax = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1] if ax is None else ax
@@ -183,7 +186,8 @@ def _with_flow(record):
     recorded = ~record.missing("flow_together").all(axis=0) if len(record) else np.zeros(len(record.columns), bool)
     if not recorded.any():
         raise ArgumentError("plot: the record has no flow through a shortcut: make it with "
-                            "mr.record_gradients(model, shortcut_flow=True), of a net that has shortcuts")
+                            "mr.record_gradients(model, shortcut_flow=True), of a net whose modules add with "
+                            "ops.shortcut_add(f_of_x, x): that of x + f(x) is not recorded")
     return GradientRecord([column for column, is_recorded in zip(record.columns, recorded, strict=True) if is_recorded],
                           record._rows)
 
@@ -194,6 +198,9 @@ def _check_records(records, labels, quantity):
     if quantity not in AXIS_LABELS:
         raise UnknownNameError(f"plot: unknown quantity {quantity!r}: known are {', '.join(AXIS_LABELS)}")
     for record in records:
+        if not isinstance(record, GradientRecord):
+            raise DTypeError(f"plot: got a {type(record).__name__}, expected a record: the one that "
+                             "`with mr.record_gradients(model) as record:` names")
         if len(record) == 0:
             raise ArgumentError("plot: a record is empty: call backward() inside `with mr.record_gradients(model)`")
         if _recorded(_line_and_points(record, quantity)[0], quantity).count() == 0:
@@ -202,6 +209,8 @@ def _check_records(records, labels, quantity):
             else:
                 hint = "select() may have left out the modules that have it"
             raise ArgumentError(f"plot: a record has no {quantity}: {hint}")
+    if isinstance(labels, str):
+        raise ArgumentError(f"plot: labels is {labels!r}, expected a list with a name for each record: [{labels!r}]")
     if labels is not None and len(labels) != len(records):
         raise ArgumentError(f"plot: got {len(labels)} labels for {len(records)} records")
 

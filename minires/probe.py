@@ -12,8 +12,10 @@ import weakref
 
 from minires.backend import use_device_of
 from minires.context import BackwardHook
+from minires.errors import DTypeError
 from minires.flow import ShortcutFlow
 from minires.models import Block
+from minires.nn import Module
 from minires.norms import PassNumbers, euclidean_norm, ratio
 from minires.record import QUANTITIES, Column, GradientRecord, stack_records
 from minires.tensor import Tensor
@@ -36,7 +38,15 @@ def record_gradients(model, optimizer=None, shortcut_flow=False):
 
     Returns:
         A context manager that yields a `GradientRecord`, which fills as backward passes run.
+
+    Raises:
+        DTypeError: `model` is no module, or `optimizer` is no optimizer.
     """
+    if not isinstance(model, Module):
+        raise DTypeError(f"record_gradients: got a {type(model).__name__}, expected a model (an nn.Module)")
+    if optimizer is not None and not hasattr(optimizer, "hooks"):
+        raise DTypeError(f"record_gradients: optimizer is a {type(optimizer).__name__}, expected an optimizer such as "
+                         "optim.SGD(model.parameters(), …)")
     return GradientRecorder(model, optimizer, shortcut_flow)
 
 

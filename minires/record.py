@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.errors import ArgumentError, FileError, UnknownNameError
+from minires.errors import ArgumentError, DTypeError, FileError, UnknownNameError
 from minires.flow import FLOW_QUANTITIES
 from minires.models import Block
 from minires.norms import PassNumbers
@@ -135,7 +135,12 @@ class GradientRecord:
 
         Raises:
             UnknownNameError: nothing fits.
+            DTypeError: this is neither a class nor a name.
         """
+        for kind in kinds:
+            if not isinstance(kind, (type, str)):
+                raise DTypeError(f"select: got a {type(kind).__name__}, expected classes of modules or names: a module's "
+                                 "name is its .path")
         classes = tuple(kind for kind in kinds if isinstance(kind, type))
         names = {kind for kind in kinds if isinstance(kind, str)}
         kept = [column for column in self.columns if column.name in names or issubclass(column.kind, classes)]

@@ -5,7 +5,7 @@ import numpy as np
 
 from minires import nn
 from minires.context import no_grad
-from minires.errors import ArgumentError
+from minires.errors import ArgumentError, DTypeError
 from minires.tensor import Tensor
 
 
@@ -68,8 +68,11 @@ def summary(model, input_shape) -> Summary:
         with its addition ("FLOPs" in He et al. 2015, Table 1).
 
     Raises:
+        DTypeError: `model` is no module.
         ArgumentError: the input shape is not one of positive integers.
     """
+    if not isinstance(model, nn.Module):
+        raise DTypeError(f"summary: got a {type(model).__name__}, expected a model (an nn.Module)")
     input_shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
     if not input_shape or not all(isinstance(n, (int, np.integer)) and n > 0 for n in input_shape):
         raise ArgumentError(f"summary: expected a shape such as (1, 3, 32, 32), batch included, got {input_shape}")

@@ -32,9 +32,9 @@ def set_threads(n):
     Raises:
         ArgumentError: n is not a positive whole number.
     """
-    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+    if n is not None and (isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1):
         raise ArgumentError(f"set_threads: got {n!r}, expected a whole number from 1, or None for the number of cores")
-    _settings["threads"] = n
+    _settings["threads"] = None if n is None else int(n)
 
 
 def get_threads() -> int:

@@ -8,7 +8,7 @@ import pytest
 import minires as mr
 from minires import ops
 from minires.autograd import GradientTable, topological_order
-from minires.errors import BackwardError
+from minires.errors import BackwardError, DTypeError
 
 
 def normal(*shape):
@@ -89,6 +89,12 @@ def test_a_result_of_one_element_needs_none(shape):
     x = leaf(np.full(shape, 3.0))
     (x * x).backward()
     np.testing.assert_array_equal(x.grad, np.full(shape, 6.0))
+
+
+@pytest.mark.parametrize("root", [np.ones(3), None, 1.0], ids=["array", "None", "number"])
+def test_only_a_tensor_can_be_differentiated(root):
+    with pytest.raises(DTypeError, match=f"backward: got a {type(root).__name__}, expected a Tensor that was computed"):
+        mr.backward_steps(root)
 
 
 def test_a_leaf_is_told_to_call_it_on_a_result():

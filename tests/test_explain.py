@@ -285,6 +285,8 @@ def test_nothing_of_the_graph_is_kept_alive_by_the_table():
 
 def test_what_cannot_be_differentiated_says_so():
     x = mr.Tensor(np.ones(3), requires_grad=True)
+    with pytest.raises(mr.DTypeError, match="got a ndarray, expected a Tensor"):
+        mr.explain(x.data)
     with pytest.raises(mr.BackwardError, match="leaf"):
         mr.explain(x)
     with pytest.raises(mr.BackwardError, match="3 elements"):
@@ -398,6 +400,7 @@ def test_a_gradient_of_a_step_can_be_described():
     assert mr.describe(step.grad_inputs[0]).norm == 6
 
 
-def test_what_is_no_array_is_refused():
-    with pytest.raises(mr.DTypeError, match="list"):
-        mr.describe([1, 2])
+@pytest.mark.parametrize("value", [[1, 2], None, 3.0, nn.ReLU()], ids=["list", "None", "number", "module"])
+def test_what_is_no_array_is_refused(value):
+    with pytest.raises(mr.DTypeError, match=f"describe: got a {type(value).__name__}, expected a Tensor or an array"):
+        mr.describe(value)

@@ -6,7 +6,7 @@ import pytest
 
 import minires as mr
 from minires import nn, ops
-from minires.errors import ArgumentError, BackwardError, GradcheckError, ShapeError
+from minires.errors import ArgumentError, BackwardError, DTypeError, GradcheckError, ShapeError
 
 
 def normal(*shape):
@@ -510,3 +510,12 @@ def test_a_module_whose_backward_raises_keeps_its_gradients(monkeypatch):
     with pytest.raises(BackwardError):
         mr.gradcheck(module, [normal(4, 3)])
     assert module.weight.grad is gradient
+
+
+@pytest.mark.parametrize(("function", "inputs", "got"), [
+    (ops.relu, np.ones(3), "a function and a ndarray"), (ops.relu, mr.Tensor([1.0]), "a function and a Tensor"),
+    ([np.ones(3)], ops.relu, "a list and a function"),
+], ids=["array", "tensor", "swapped"])
+def test_inputs_are_a_list_after_the_function(function, inputs, got):
+    with pytest.raises(DTypeError, match=rf"gradcheck: got {got}, expected a function and a list of its inputs"):
+        mr.gradcheck(function, inputs)

@@ -305,6 +305,8 @@ def test_nesterov_needs_momentum():
 def test_a_list_of_parameters_is_needed():
     with pytest.raises(DTypeError, match="got one Tensor, expected a list"):
         optim.SGD(parameters()[0], lr=0.1)
+    with pytest.raises(DTypeError, match=r"got a ReLU, expected a list of tensors: of a model, model\.parameters\(\)"):
+        optim.SGD(nn.ReLU(), lr=0.1)
 
 
 @pytest.mark.parametrize("make", [list, lambda: nn.ReLU().parameters()])
@@ -385,6 +387,13 @@ def test_a_schedule_that_is_saved_and_loaded_goes_on():
 def test_a_milestone_is_a_whole_number_of_at_least_1(milestone):
     with pytest.raises(ArgumentError, match=f"got the milestone {milestone!r}, expected whole numbers of at least 1"):
         optim.MultiStepLR(optim.SGD(parameters(), lr=1.0), [3, milestone])
+
+
+def test_milestones_are_a_list_and_the_optimizer_comes_first():
+    with pytest.raises(ArgumentError, match=r"milestones is 3, expected a list: \[3\]"):
+        optim.MultiStepLR(optim.SGD(parameters(), lr=1.0), 3)
+    with pytest.raises(DTypeError, match="got a list, expected an optimizer"):
+        optim.MultiStepLR(parameters(), [3])
 
 
 @pytest.mark.parametrize("gamma", [-1, None, float("nan")])

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 
 import minires as mr
 from minires import models, nn, ops, plot
-from minires.errors import ArgumentError, UnknownNameError
+from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.probe import Column
 
 NOTHING = object()  # stands in a table where a pass recorded no number
@@ -356,6 +356,23 @@ def test_a_record_without_the_quantity_says_what_to_do(draw):
     with pytest.raises(ArgumentError, match=r"a record has no weight_norm: select\(\) may have left out"):
         draw(recorded(small_net()).select(nn.ReLU), quantity="weight_norm")
     assert pyplot.get_fignums() == []
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x]], ids=["alone", "in a list"])
+@pytest.mark.parametrize("thing", [None, mr.record_gradients(nn.ReLU())], ids=["None", "the recorder"])
+def test_what_is_no_record_is_refused(thing, wrap):
+    with pytest.raises(DTypeError, match=f"plot: got a {type(thing).__name__}, expected a record: the one that `with"):
+        mr.plot.gradient_norms(wrap(thing))
+    assert pyplot.get_fignums() == []
+
+
+def test_records_may_come_from_a_generator():
+    assert len(mr.plot.gradient_norms(table([value]) for value in (1.0, 2.0)).lines) == 2
+
+
+def test_one_text_is_no_list_of_labels():
+    with pytest.raises(ArgumentError, match=r"labels is 'x', expected a list with a name for each record: \['x'\]"):
+        mr.plot.gradient_norms(table([1.0]), labels="x")
 
 
 def test_no_record_and_a_wrong_number_of_labels_are_errors():

@@ -10,7 +10,7 @@ import pytest
 
 import minires as mr
 from minires import models, nn, ops, optim
-from minires.errors import ArgumentError, FileError, ShapeError, UnknownNameError
+from minires.errors import ArgumentError, DTypeError, FileError, ShapeError, UnknownNameError
 from minires.norms import euclidean_norm
 from minires.probe import QUANTITIES
 
@@ -481,6 +481,21 @@ def test_select_takes_classes_and_names_and_keeps_the_order():
 def test_a_selection_of_nothing_is_an_error_that_lists_the_types(kinds):
     with pytest.raises(UnknownNameError, match=r"select: no recorded module is a .*; recorded types are Linear, Tanh$"):
         recorded(Forked(), vectors()).select(*kinds)
+
+
+def test_a_selection_is_by_class_or_name():
+    net = Forked()
+    with pytest.raises(DTypeError, match=r"select: got a Linear, expected classes of modules or names"):
+        recorded(net, vectors()).select(next(module for name, module in net.named_modules() if name))
+
+
+@pytest.mark.parametrize(("model", "optimizer", "message"), [
+    ([nn.ReLU()], None, "got a list, expected a model"), (mr.Tensor([1.0]), None, "got a Tensor, expected a model"),
+    (nn.ReLU(), 0.1, "optimizer is a float, expected an optimizer"),
+], ids=["list", "tensor", "learning rate"])
+def test_what_cannot_be_watched_is_refused_at_the_call(model, optimizer, message):
+    with pytest.raises(DTypeError, match=f"record_gradients: {message}"):
+        mr.record_gradients(model, optimizer)
 
 
 def test_a_selection_of_an_empty_record_says_that_it_is_empty():

@@ -4,7 +4,7 @@ import pytest
 
 import minires as mr
 from minires import models, nn
-from minires.errors import ArgumentError, ShapeError
+from minires.errors import ArgumentError, DTypeError, ShapeError
 
 
 def small_net():
@@ -134,3 +134,9 @@ def test_a_net_in_float64_and_one_without_parameters_can_be_summarised():
 def test_what_is_no_shape_is_refused(shape):
     with pytest.raises(ArgumentError, match=r"summary: expected a shape such as \(1, 3, 32, 32\), batch included, got"):
         mr.summary(nn.ReLU(), shape)
+
+
+@pytest.mark.parametrize("model", [len, None, mr.Tensor([1.0])], ids=["function", "None", "tensor"])
+def test_only_a_module_can_be_summarised(model):
+    with pytest.raises(DTypeError, match=f"summary: got a {type(model).__name__}, expected a model"):
+        mr.summary(model, (1, 3, 32, 32))

@@ -135,6 +135,11 @@ def test_another_number_of_threads_gives_the_same_up_to_rounding():
         np.testing.assert_allclose(three, one, atol=2e-4 * np.abs(one).max())
 
 
+def test_the_number_may_be_one_of_numpys():
+    mr.set_threads(np.int64(3))
+    assert mr.get_threads() == 3
+
+
 def test_the_default_is_the_number_of_cores():
     assert mr.get_threads() == threads.available_cores() >= 1
     mr.set_threads(5)

@@ -35,10 +35,13 @@ def checkpoint(function, *inputs):
         The tensor that `function` returned.
 
     Raises:
-        DTypeError: `function` does not return one tensor.
+        DTypeError: `function` cannot be called, or does not return one tensor.
         BackwardError: raised by the backward pass, where `function` computed something else when it ran again, or where
             an input's or a parameter's `data` was replaced meanwhile.
     """
+    if not callable(function):
+        raise DTypeError(f"checkpoint: got a {type(function).__name__} first, expected a function or a module, and then its "
+                         "inputs: nn.checkpoint(function, *inputs)")
     with _OpsMade() as made:
         y = function(*inputs)
     if not isinstance(y, Tensor):

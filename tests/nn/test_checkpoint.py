@@ -329,6 +329,11 @@ def test_an_input_that_is_returned_is_that_input():
     assert nn.checkpoint(nn.Identity(), h) is h
 
 
+def test_the_function_comes_first():
+    with pytest.raises(DTypeError, match="checkpoint: got a Tensor first, expected a function or a module"):
+        nn.checkpoint(leaf(1.0), nn.ReLU())
+
+
 @pytest.mark.parametrize(("result", "got"), [((1, 2), "a tuple of 2"), (None, "a NoneType"), (normal(3), "a ndarray"),
                                              ([leaf(1.0)], "a list of 1")], ids=lambda value: str(value)[:12])
 def test_what_is_not_one_tensor(result, got):
