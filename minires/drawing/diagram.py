@@ -75,6 +75,9 @@ class Diagram:
     backward_order: list = field(default_factory=list)
     _incoming: dict = field(default_factory=dict, repr=False, compare=False)
 
+    def __repr__(self):
+        return f"<Diagram {self.title!r}: {len(self.nodes)} boxes, {len(self.edges)} arrows>"
+
     def node(self, key: str) -> Node:
         """The node of this key."""
         return self.nodes[int(key[1:])]

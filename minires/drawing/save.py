@@ -42,7 +42,8 @@ def save(diagrams, path):
     try:
         Path(path).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     except OSError as error:
-        raise FileError(f"draw: cannot write {str(path)!r}: {error.strerror or error}") from error
+        raise FileError(f"draw: cannot write {str(path)!r}: {error.strerror or error}. Give the path of a file in a "
+                        "folder that exists and can be written to") from error
 
 
 def picture(diagrams, kind: str) -> bytes:

@@ -230,3 +230,8 @@ def test_a_graph_that_backward_has_freed_says_what_to_do():
 def test_what_cannot_be_drawn_is_a_type_error(thing):
     with pytest.raises(mr.DTypeError, match="expected a model"):
         mr.draw(thing)
+
+
+def test_a_diagram_is_one_line_at_a_prompt():
+    diagram = mr.draw(script())
+    assert repr(diagram) == f"<Diagram 'loss': {len(diagram.nodes)} boxes, {len(diagram.edges)} arrows>"
