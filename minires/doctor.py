@@ -5,6 +5,7 @@ does not work.
 """
 import functools
 import importlib
+import importlib.util
 import os
 import platform
 import sys
@@ -86,8 +87,13 @@ def _cores():
 
 
 def _threads():
+    """How many threads an op takes, and how many BLAS takes inside it."""
+    own = f"{minires.get_threads()} in an op (mr.set_threads changes it)"
+    if importlib.util.find_spec("threadpoolctl"):
+        return f"{own}; BLAS is kept to one from the first on"
     given = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
-    return ", ".join(given) or f"as many as the BLAS likes; {', '.join(THREAD_VARIABLES)} are not set"
+    return (f"{own}; in BLAS {', '.join(given) or 'as many as it likes'}; "
+            "pip install threadpoolctl lets minires keep it to one")
 
 
 def _cupy():

@@ -52,12 +52,22 @@ def test_without_a_gpu_the_status_is_0_and_the_report_says_what_to_do(without_cu
     assert 'pip install "cupy-cuda13x[ctk]"' in out
 
 
-def test_threads_that_are_set_are_told(monkeypatch, without_cupy):
+def test_the_threads_are_those_of_ops(monkeypatch, without_cupy):
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name)
+    mr.set_threads(7)
+    try:
+        assert lines(doctor.report())["threads"] == "7 in an op (mr.set_threads changes it); BLAS is kept to one from the first on"
+    finally:
+        mr.set_threads(None)
+
+
+def test_without_threadpoolctl_the_threads_of_blas_are_told(monkeypatch, without_cupy):
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     for name in doctor.THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert "are not set" in lines(doctor.report())["threads"]
+    assert "; in BLAS as many as it likes; pip install threadpoolctl" in lines(doctor.report())["threads"]
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
-    assert lines(doctor.report())["threads"] == "OPENBLAS_NUM_THREADS=3"
+    assert "; in BLAS OPENBLAS_NUM_THREADS=3; pip install threadpoolctl" in lines(doctor.report())["threads"]
 
 
 def test_without_threadpoolctl_the_blas_is_the_one_that_numpy_was_built_with(monkeypatch, without_cupy):
