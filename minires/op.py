@@ -4,7 +4,7 @@ import weakref
 
 import numpy as np
 
-from minires.backend import device_of, use_device_of
+from minires.backend import device_of, is_array, use_device_of
 from minires.context import call_site, line_of, runs_definition, state
 from minires.errors import BackwardError, DeviceError, DTypeError
 from minires.tensor import Tensor
@@ -74,6 +74,8 @@ class Op:
         forward = self.current_forward
         try:
             y = forward(*arrays)
+            if type(y) is not np.ndarray:
+                self._check_output(y)
         except Exception as error:
             self.site = call_site()
             error.add_note(self.note("forward"))
@@ -118,6 +120,11 @@ class Op:
         names = code.co_varnames[1:code.co_argcount]  # without self
         check_one_device(self, {names[i] if i < len(names) else f"argument {i}": x for i, x in enumerate(arrays)})
         use_device_of(next(array for array in arrays if array is not None))
+
+    def _check_output(self, y):
+        """Raise where forward returned no array, as one without a `return` does."""
+        if not isinstance(y, np.generic) and not is_array(y):
+            raise DTypeError(f"{self.title}: forward returned a {type(y).__name__}, expected an array: has it a `return`?")
 
     @property
     def where(self) -> tuple | None:

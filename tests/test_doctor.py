@@ -56,7 +56,8 @@ def test_the_threads_are_those_of_ops(monkeypatch, without_cupy):
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name)
     mr.set_threads(7)
     try:
-        assert lines(doctor.report())["threads"] == "7 in an op (mr.set_threads changes it); BLAS is kept to one from the first on"
+        told = lines(doctor.report())["threads"]
+        assert told == "7 in an op (mr.set_threads changes it); BLAS is kept to one from the first on"
     finally:
         mr.set_threads(None)
 

@@ -201,6 +201,17 @@ def test_a_backward_that_returns_no_gradient_of_its_inputs_is_told_so(gradients,
     assert f"in the backward of Returns on shapes {shapes}, called at {__file__}:" in note
 
 
+@pytest.mark.parametrize("y", [None, [1.0, 2.0], mr.Tensor([1.0])], ids=["None", "list", "tensor"])
+def test_a_forward_that_returns_no_array_is_told_so(y):
+    class Forgets(mr.Op):
+        def forward(self, x):
+            return y
+
+    with pytest.raises(DTypeError, match=f"Forgets: forward returned a {type(y).__name__}, expected an array") as caught:
+        Forgets()(mr.Tensor([1.0], requires_grad=True))
+    assert caught.value.__notes__[0].startswith("minires: in the forward of Forgets on shapes (1,) float32, called at")
+
+
 def test_a_gradient_that_is_not_wanted_may_be_anything():
     x = leaf(2, 3)
     Returns((np.ones((2, 3)), "not looked at"))(x, leaf(3, requires_grad=False)).sum().backward()
