@@ -59,3 +59,20 @@ def test_the_fit_leaves_out_the_ends_and_what_float32_cannot_hold():
     norms[12] = math.nan
     assert theory.factor_per_layer([norms])[0] == pytest.approx(0.5)
     assert math.isnan(theory.factor_per_layer([np.zeros(30)])[0])
+
+
+def test_singular_values_are_those_of_the_jacobian_and_its_columns_are_not_mixed_up():
+    generator = np.random.default_rng(0)
+    net = mr.nn.Sequential(mr.nn.Linear(6, 4), mr.nn.Tanh(), mr.nn.Linear(4, 3)).astype(np.float64)
+    first, second = (layer.weight.data for layer in (net[0], net[2]))
+    x = generator.standard_normal((1, 6))
+    slopes = 1 - np.tanh(x @ first.T + net[0].bias.data) ** 2     # (1, 4)
+    expected = np.linalg.svd(second * slopes @ first, compute_uv=False) ** 2
+    assert theory.squared_singular_values(net, mr.Tensor(x)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_singular_values_of_a_convolution_that_is_a_rotation_are_1():
+    net = mr.nn.Conv2d(3, 3, 3, padding=1, bias=False).astype(np.float64)
+    mr.nn.init.delta_orthogonal_(net.weight, np.random.default_rng(0), gain=2.0)
+    x = mr.Tensor(np.random.default_rng(1).standard_normal((1, 3, 5, 4)))
+    assert theory.squared_singular_values(net, x) == pytest.approx(np.full(60, 4.0), rel=1e-12)
