@@ -114,7 +114,7 @@ def output_folder(path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".minires-write-test"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process, which writes here too, may have been faster
     except OSError as error:
         raise FileError(f"cannot write results to the folder {str(path)!r}: {error.strerror or error}. "
                         "Name another with --out DIR") from error
