@@ -11,7 +11,7 @@ import types
 
 
 def with_breakpoint(function):
-    """A copy of a method that opens the debugger before its first statement, or None where there is no source to copy.
+    """A copy of a method that opens the debugger before its first statement; None of a lambda, and without a source.
 
     The copy begins with `step = self.stopped_step; breakpoint()`, both on its `def` line. So pdb up to Python 3.12, ipdb
     and the debuggers of VS Code and PyCharm, which stop at the line after the call, show the first line of the body; pdb
@@ -27,9 +27,12 @@ def with_breakpoint(function):
             return None  # the file is another one than when it was imported: its lines would lie
     except SyntaxError:
         return None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and _first_line(node) == code.co_firstlineno and node.name == code.co_name:
-            _insert_breakpoint(node)
+    definitions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+                   and _first_line(node) == code.co_firstlineno and node.name == code.co_name]
+    if not definitions:
+        return None  # a lambda has no place for a statement
+    for definition in definitions:
+        _insert_breakpoint(definition)
     copied_code = _code_in(compile(tree, code.co_filename, "exec", dont_inherit=True), code)
     copy = types.FunctionType(copied_code, function.__globals__, function.__name__, function.__defaults__,
                               function.__closure__)

@@ -52,7 +52,7 @@ class break_at(BackwardHook):
     def __init__(self, layer_or_op=None, *, when="backward", op=None, step=None, if_=None, first=None):
         self.layer = layer_or_op.path if isinstance(layer_or_op, Module) else layer_or_op
         self.op = op
-        if isinstance(self.layer, type) or self.layer in _op_names():
+        if isinstance(layer_or_op, type) or (isinstance(layer_or_op, str) and layer_or_op in _op_names()):
             if op is not None:
                 raise ArgumentError(f"break_at: got two types of op, {layer_or_op!r} and op={op!r}")
             self.layer, self.op = None, self.layer
@@ -154,8 +154,8 @@ class break_at(BackwardHook):
         sys.breakpointhook = breakpoint_hook()
         copy = with_breakpoint(getattr(getattr(op, method), "__func__", None))
         if copy is None:
-            print(f"minires: the source of {type(op).__name__}.{method} cannot be read, or has changed since its import: "
-                  "this is just before it runs")
+            print(f"minires: the source of {type(op).__name__}.{method} cannot be read, is a lambda, or has changed since "
+                  "its import: this is just before it runs")
             breakpoint()
             self._disarm()
             return

@@ -242,6 +242,13 @@ def test_without_a_source_there_is_no_copy():
     assert with_breakpoint(None) is None
 
 
+def test_a_lambda_has_no_place_for_a_stop_so_it_is_not_copied():
+    class Short:
+        backward = lambda self, dy: 2 * dy  # noqa: E731
+
+    assert with_breakpoint(Short.backward) is None
+
+
 @pytest.mark.parametrize("now", [BEFORE.replace("2", "3"), "def backward(self, dy:\n", "", "\n" + BEFORE])
 def test_a_file_that_has_changed_since_it_was_imported_is_not_copied(tmp_path, now):
     path, names = tmp_path / "op.py", {}

@@ -105,6 +105,14 @@ def test_a_module_stands_for_its_name(given, net, stops, capsys):
     assert stops.names == ["layer2.0.conv1"]
 
 
+def test_a_module_that_is_called_as_a_type_of_op_is_stands_for_its_name_too(stops, capsys):
+    net = nn.Sequential({"Linear": nn.ReLU(), "out": nn.Linear(2, 2)})
+    with mr.debug.break_at(net.Linear):
+        net(tensor([[1.0, 2.0]])).sum().backward()
+    assert stops.names == ["Linear"]
+    assert "backward of ReLU" in capsys.readouterr().out
+
+
 def test_a_tensor_that_was_named_is_found(stops, capsys):
     y = tensor([1.0, 2.0]) * 3
     y.name = "scaled"
