@@ -14,10 +14,13 @@ import cupy
 import cupyx.profiler
 import numpy
 
+OF_PYTHON = ("__buffer__", "__release_buffer__")  # which Python adds from 3.12 on: the list is the same for each version
+
 # (name in the list, the object, a test that says which of its names count)
 PLACES = (
     ("cupy", cupy, lambda name: not name.startswith("_")),
-    ("cupy.ndarray", cupy.ndarray, lambda name: not name.startswith("_") or name.endswith("__")),
+    ("cupy.ndarray", cupy.ndarray,
+     lambda name: not name.startswith("_") or (name.endswith("__") and name not in OF_PYTHON)),
     ("cupy.ufunc", cupy.ufunc, lambda name: not name.startswith("_")),
     ("cupy.cuda", cupy.cuda, lambda name: not name.startswith("_")),
     ("cupy.cuda.Device", cupy.cuda.Device, lambda name: not name.startswith("_") or name in ("__enter__", "__exit__")),
