@@ -221,7 +221,7 @@ def compare_with_twin(model, shape, residual, seed):
 # %%
 # Train, and look around
 # ----------------------
-# The curves of each net are written as soon as they are there, so that Ctrl-C loses no finished net.
+# What a net gave is written as soon as it is there, so that Ctrl-C loses no finished net.
 
 NETS = [(shape, residual) for shape in SHAPES for residual in (False, True)]
 NAMES = {(shape, residual): f"{'residual' if residual else 'plain'}, {shape[0]} x {shape[1]}" for shape, residual in NETS}
@@ -233,6 +233,8 @@ for seed, net in lesson.progress([(seed, net) for seed in options.seeds for net 
     shape, residual = net
     model = make(shape, residual, seed).to(options.device)
     losses[net].append(train(model, seed))
+    with open(options.out / "losses.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["net", *options.seeds], *[[NAMES[key], *values] for key, values in losses.items()]])
     for name, around in AROUND.items():
         if net == around:
             lines[name].append(lines_from(model, seed))
@@ -249,8 +251,6 @@ for seed, net in lesson.progress([(seed, net) for seed in options.seeds for net 
                 surfaces[name] = np.array([[loss_at(model, [(a, first), (b, second)]) for a in GRID_2D] for b in GRID_2D])
     if net == AROUND["residual"]:
         twins.append(compare_with_twin(model, shape, residual, seed))
-with open(options.out / "losses.csv", "w", encoding="utf-8", newline="") as file:
-    csv.writer(file).writerows([["net", *options.seeds], *[[NAMES[net], *values] for net, values in losses.items()]])
 
 # %%
 # Depth or width: what 100 steps say
