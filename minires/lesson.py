@@ -55,7 +55,7 @@ def options(doc: str, seeds: int = 5, argv=None) -> Options:
     path = Path(sys.argv[0])
     if path.stem == "ipykernel_launcher":  # a notebook, whose command line is the kernel's
         path, argv, doc = Path(NOTEBOOK), [], "A minires lesson"
-    title = doc.strip().partition("\n")[0] or lesson_name(path)  # sphinx-gallery takes the docstring away
+    title = (doc or "").strip().partition("\n")[0] or lesson_name(path)  # sphinx-gallery and python -OO take it away
     parser = options_parser(lesson_name(path), title, seeds)
     accept_any_text()
     chosen = parser.parse_args(argv, Options())

@@ -65,9 +65,10 @@ def test_a_notebook_has_no_command_line(tmp_path, monkeypatch):
     assert chosen.out.is_dir()
 
 
-def test_without_a_docstring_a_lesson_is_called_by_its_name(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("doc", ["", None])
+def test_without_a_docstring_a_lesson_is_called_by_its_name(doc, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["lessons/03_exploding.py"])
-    lesson.options("", argv=["--out", str(tmp_path)])
+    lesson.options(doc, argv=["--out", str(tmp_path)])
     assert capsys.readouterr().out == "exploding\n\n"
 
 
