@@ -48,10 +48,10 @@ print("The smallest net of the CIFAR family, one block in each of the three stag
 print(blocks, end="\n\n")
 
 # %%
-# Does the addition make the layers learn the difference F(x) = H(x) - x? That is no finding but a way to write it: whatever H
-# the block computes, F is what its layers have to contribute. We look at the one case in which it matters most. With F = 0,
-# which zero weights give, the block hands on x as it is (here one without a ReLU after the addition, He et al. 2016); its
-# plain twin hands on nothing.
+# Does the addition make the layers learn the difference F(x) = H(x) - x? That is no finding but a way to write it: whatever
+# H the block computes, F is what its layers have to contribute. We look at the one case in which it matters most. With
+# F = 0, which zero weights give, the block hands on x as it is (here one without a ReLU after the addition, He et al.
+# 2016); its plain twin hands on nothing.
 
 
 def output_with_silent_branch(residual, x):
@@ -63,8 +63,8 @@ def output_with_silent_branch(residual, x):
 
 
 image = np.random.default_rng(options.seed).standard_normal((2, 8, 6, 6), dtype=np.float32)  # (N, C, H, W)
-checks.claim("S10", "largest |H(x) - x| of a residual block with F = 0", abs(output_with_silent_branch(True, image) - image).max(),
-             0, 0, contrary=(1e-6, math.inf), seeds=1)
+checks.claim("S10", "largest |H(x) - x| of a residual block with F = 0",
+             abs(output_with_silent_branch(True, image) - image).max(), 0, 0, contrary=(1e-6, math.inf), seeds=1)
 checks.claim("S8", "largest |H(x)| of its plain twin: what is left without the x that is added",
              abs(output_with_silent_branch(False, image)).max(), 0, 0, contrary=(1e-6, math.inf), seeds=1,
              comment="By construction: the layers make H(x) - x, and the addition makes H(x) of it. That this is easier to "

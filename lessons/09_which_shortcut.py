@@ -336,8 +336,8 @@ IN_WORDS = {"0.5 x, F(x)": "0.5 x there", "1 x 1 (option C)": "1 x 1 convolution
 for name in IN_WORDS:
     checks.claim(lesson.Claim(f"A net with the identity on its shortcuts trains better than one with {IN_WORDS[name]}.",
                               "He et al. 2016, table 1 (110 layers, test error after a full training)"),
-                 f"{SHORT} layers: loss after {STEPS} steps, {name} - identity", end[name, SHORT] - end["identity", SHORT], 0.1,
-                 math.inf, contrary=(-math.inf, -0.1), expect=None)
+                 f"{SHORT} layers: loss after {STEPS} steps, {name} - identity", end[name, SHORT] - end["identity", SHORT],
+                 0.1, math.inf, contrary=(-math.inf, -0.1), expect=None)
 
 # %%
 # The figures

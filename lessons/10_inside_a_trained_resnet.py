@@ -375,9 +375,9 @@ checks.add(f"{NAMES[DEEP_RESIDUAL]} after training: ‖gradient‖² / sum of sq
 #
 # Layer responses: why a short run does not show them
 # ---------------------------------------------------
-# Batch norm makes the standard deviation of its output the size of γ in each channel, whatever comes in. So at initialisation figure 7
-# is a line at 1, for all nets. What moves γ is the loss and weight decay. Weight decay alone leaves a factor
-# exp(-Σ lr · decay / (1 - momentum)) of it: with the paper's 64,000 steps almost nothing, with ours almost all.
+# Batch norm makes the standard deviation of its output the size of γ in each channel, whatever comes in. So at
+# initialisation figure 7 is a line at 1, for all nets. What moves γ is the loss and weight decay. Weight decay alone leaves
+# a factor exp(-Σ lr · decay / (1 - momentum)) of it: with the paper's 64,000 steps almost nothing, with ours almost all.
 
 
 def left_by_weight_decay(steps_and_rates):
