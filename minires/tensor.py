@@ -139,6 +139,10 @@ class Tensor:
     def __bool__(self):
         return bool(self.item())
 
+    def __format__(self, spec):
+        """f"{loss:.3f}": a tensor of one element is formatted as its number."""
+        return format(self.item(), spec) if spec else str(self)
+
     def to(self, device: str):
         """This tensor on another device ("cpu", "cuda", "cuda:1"); gradients flow back through the move."""
         index = parse_device(device)

@@ -189,3 +189,11 @@ def test_a_tensor_of_one_element_is_a_number_and_others_are_told_why_not():
     for convert in (float, bool):
         with pytest.raises(mr.ShapeError, match=r"one element is needed, got shape \(2,\)"):
             convert(mr.Tensor([1.0, 2.0]))
+
+
+def test_a_tensor_of_one_element_is_formatted_as_its_number():
+    loss = mr.Tensor([[2.5]], requires_grad=True) * 1.5
+    assert f"{loss:.3f}" == "3.750"
+    assert f"{loss}" == str(loss) == repr(loss)
+    with pytest.raises(mr.ShapeError, match="one element is needed"):
+        f"{mr.Tensor([1.0, 2.0]):.3f}"
