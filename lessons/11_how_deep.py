@@ -140,8 +140,8 @@ checks.add(f"largest difference of a gradient of {DEEPEST_COST} layers, with che
            "the same operations again", seeds=1)
 
 # %%
-# 110 layers: a learning rate of 0.1 is too large to start with
-# -------------------------------------------------------------
+# 110 layers: is a learning rate of 0.1 too large to start with?
+# --------------------------------------------------------------
 # He et al. 2015 train their 110 layers at 0.01 first, until the training error is below 80 %, some 400 steps, and then at
 # 0.1 as all others: from 0.1 the net would begin to converge only after several epochs. Here the batches are of 32, and half
 # of the steps are the warm-up. Beside it, the *pre-activation* order of He et al. 2016 at 0.1 from the first step on.
@@ -179,8 +179,7 @@ checks.claim(lesson.Claim("With 110 layers, a learning rate of 0.1 is too large 
                           "He et al. 2015, section 4.2"),
              f"{DEEP} layers, original order: loss after {WARM_UP} steps, at 0.1 - at 0.01",
              at_warm_up["original, 0.1"] - at_warm_up["original, warm-up"], 0, math.inf, contrary=(-math.inf, -1e-9),
-             comment="It is the start that is slow. What the warm-up is worth in the end, so few steps do not tell; the "
-                     "paper says that without it the net reaches a similar accuracy.")
+             expect=None)                                       # seldom, but on some seeds, it is the other way round
 checks.claim(lesson.Claim("In the pre-activation order deep nets are easier to train.", "He et al. 2016, section 4"),
              f"{DEEP} layers at 0.1: loss after {WARM_UP} steps, pre-activation - original",
              at_warm_up["pre-activation, 0.1"] - at_warm_up["original, 0.1"], -math.inf, 0, contrary=(1e-9, math.inf),
@@ -388,7 +387,7 @@ pyplot.close("all")
 checks.finish(options, take_home=(
     "Memory is linear in depth, and checkpoints buy most of it back at equal gradients, to the last bit.",
     f"{DEEPEST} layers in the pre-activation order begin to learn at once, at a learning rate of 0.1; in the original order "
-    f"they do not get below the loss of guessing in {STEPS} steps, and {DEEP} layers start better at 0.01.",
+    f"they do not get below the loss of guessing in {STEPS} steps.",
     "\"More layers, always better\" is false of the published numbers: from 110 to 1202 the test error rises in He et al. "
     "2015. With other recipes it falls by less than half a point, for eleven times the computation.",
 ))
