@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.gpu_checks import SGD, Step, checks
-from minires import doctor
-from minires.backend import cuda_module, parse_device, usable_device
+from minires.arrays.backend import cuda_module, parse_device, usable_device
+from minires.cli import doctor
 from minires.errors import MiniresError
 
 MIB = 2 ** 20

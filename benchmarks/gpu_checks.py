@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import minires as mr
-from minires.backend import beside, device_of, to_device, to_host, usable_device
+from minires.arrays.backend import beside, device_of, to_device, to_host, usable_device
 from minires.ops.conversion import ToDevice
 from tests.ops.test_every_op import CASES, NAMES, cotangent
 

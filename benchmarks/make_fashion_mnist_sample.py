@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minires.data.fashion_mnist import SAMPLE_FILE
+from minires.data.fashion_mnist_files import SAMPLE_FILE
 from minires.data.idx import read_decompressed, read_idx
 from minires.errors import DataError, FileError, MiniresError
 

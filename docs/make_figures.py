@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from minires import cli
+from minires.cli import main as cli
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)

@@ -25,7 +25,8 @@ import numpy as np
 from matplotlib import pyplot
 
 import minires as mr
-from minires import lesson, models, nn
+from minires import models, nn
+from minires.course import lesson
 
 options = lesson.options(__doc__, seeds=1)
 checks = lesson.Checks()

@@ -23,7 +23,7 @@ import numpy as np
 from matplotlib import pyplot
 
 import minires as mr
-from minires import lesson
+from minires.course import lesson
 
 options = lesson.options(__doc__)
 checks = lesson.Checks()
@@ -321,9 +321,9 @@ checks.add("in place: error of the branches' dL/df", layer_errors, 0.1, math.inf
 # %%
 # minires
 # -------
-# ``minires/autograd.py`` walks in topological order without recursion, and *borrows* a first contribution, but never writes
-# to it: the second makes a new array, later ones are added to that in place. So all these gradients are right, and 2000
-# blocks are no trouble to it. (The lesson's own recursive engines would end at Python's recursion limit.)
+# ``minires/engine/backward.py`` walks in topological order without recursion, and *borrows* a first contribution, but never
+# writes to it: the second makes a new array, later ones are added to that in place. So all these gradients are right, and
+# 2000 blocks are no trouble to it. (The lesson's own recursive engines would end at Python's recursion limit.)
 
 
 def in_minires(blocks, seed):
@@ -413,4 +413,4 @@ checks.finish(options, take_home=(
 # 1. Write the operation ``Exp`` and check it against ``mr.gradcheck`` or a difference quotient.
 # 2. ``backward_once_as_reached`` goes into depth first. Let it use a queue (breadth first) instead. Is f(x) + x still right?
 # 3. In ``backward_in_place``, copy the first contribution (``dx.copy()``). What is right then, and what does it cost? How
-#    does ``GradientTable`` in ``minires/autograd.py`` get along with fewer copies?
+#    does ``GradientTable`` in ``minires/engine/backward.py`` get along with fewer copies?

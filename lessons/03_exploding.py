@@ -23,7 +23,8 @@ import numpy as np
 from matplotlib import pyplot
 
 import minires as mr
-from minires import lesson, models, nn, theory
+from minires import models, nn
+from minires.course import lesson, theory
 
 options = lesson.options(__doc__)
 checks = lesson.Checks()

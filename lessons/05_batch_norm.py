@@ -26,7 +26,8 @@ import numpy as np
 from matplotlib import pyplot
 
 import minires as mr
-from minires import lesson, models, nn, ops, theory
+from minires import models, nn, ops
+from minires.course import lesson, theory
 
 options = lesson.options(__doc__)
 checks = lesson.Checks()

@@ -29,8 +29,10 @@ import numpy as np
 from matplotlib import pyplot
 
 import minires as mr
-from minires import curves, lesson, models, nn, theory
-from minires.processes import in_processes
+from minires import models, nn
+from minires.course import lesson, theory
+from minires.course.brief_training import train_briefly
+from minires.course.processes import in_processes
 
 options = lesson.options(__doc__, seeds=3)
 checks = lesson.Checks()
@@ -61,8 +63,8 @@ images, _mean, _std = mr.data.standardize(mr.data.average_2x2(images))  # -> (10
 # Training
 # --------
 # Batches of 64, learning rate 0.1, momentum 0.9, weight decay 1e-4, no augmentation: the paper's recipe but for the number
-# of steps, the batch (128 there) and the augmentation. ``minires/curves.py`` has the loop; a forward, a backward and an
-# update make a step, and in some steps the recorder watches the backward.
+# of steps, the batch (128 there) and the augmentation. ``minires/course/brief_training.py`` has the loop; a forward, a
+# backward and an update make a step, and in some steps the recorder watches the backward.
 
 keys = [(*key, seed) for key in NETS for seed in options.seeds]
 jobs = [(NETS[name, depth], images, labels, seed, STEPS, 0.1, 64, RECORDED, options.device) for name, depth, seed in keys]
@@ -70,7 +72,7 @@ trained = {}
 with open(options.out / "losses.csv", "w", encoding="utf-8", newline="") as file:
     writer = csv.writer(file)
     writer.writerow(["net", "depth", "seed", "step", "loss"])
-    for key, curve in zip(keys, in_processes(curves.train_briefly, jobs, "training", options.processes), strict=True):
+    for key, curve in zip(keys, in_processes(train_briefly, jobs, "training", options.processes), strict=True):
         trained[key] = curve
         writer.writerows([*key, step, loss] for step, loss in enumerate(curve.losses))
         file.flush()                                            # what is done is kept, whatever comes
@@ -273,7 +275,7 @@ checks.finish(options, take_home=(
 # Exercises
 # ---------
 # 1. Take away the explosion of the first steps: train plain-44 with a learning rate of 0.01 for the first 20 steps (the
-#    argument ``lr`` of ``curves.train_briefly`` may have one number for each step). Predict: does the degradation go away?
+#    argument ``lr`` of ``train_briefly`` may have one number for each step). Predict: does the degradation go away?
 # 2. Record ‖dL/dW‖ too: ``record.select(nn.Conv2d).weight_grad_norm``. In plain-44 its ratio falls below 1 after some steps.
 #    Multiply it by ``weight_norm`` before you call that vanishing. Why is this product the right thing to look at?
 # 3. Copy a trained plain-8 into a plain net of more layers whose other blocks do nothing. What weights would they need, with

@@ -26,7 +26,8 @@ import numpy as np
 from matplotlib import pyplot
 
 import minires as mr
-from minires import lesson, models, nn
+from minires import models, nn
+from minires.course import lesson
 
 options = lesson.options(__doc__)
 checks = lesson.Checks()

@@ -26,8 +26,9 @@ import numpy as np
 from matplotlib import pyplot
 
 import minires as mr
-from minires import lesson, models, nn, ops, optim
-from minires.training import Training, evaluate
+from minires import models, nn, ops, optim
+from minires.course import lesson
+from minires.training.loop import Training, evaluate
 
 options = lesson.options(__doc__, seeds=3)
 checks = lesson.Checks()

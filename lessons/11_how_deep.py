@@ -28,9 +28,11 @@ import numpy as np
 from matplotlib import pyplot
 
 import minires as mr
-from minires import curves, lesson, models, nn
-from minires.autograd import topological_order
-from minires.processes import in_processes
+from minires import models, nn
+from minires.course import lesson
+from minires.course.brief_training import train_briefly
+from minires.course.processes import in_processes
+from minires.engine.backward import topological_order
 
 options = lesson.options(__doc__, seeds=3)
 checks = lesson.Checks()
@@ -163,7 +165,7 @@ losses = {run: [] for run in RUNS}
 with open(options.out / "losses.csv", "w", encoding="utf-8", newline="") as file:
     writer = csv.writer(file)
     writer.writerow(["net", "depth", "seed", "step", "loss"])
-    for key, curve in zip(keys, in_processes(curves.train_briefly, jobs, "training", options.processes), strict=True):
+    for key, curve in zip(keys, in_processes(train_briefly, jobs, "training", options.processes), strict=True):
         losses[key[:2]].append(curve.losses)
         writer.writerows([*key, step, loss] for step, loss in enumerate(curve.losses))
         file.flush()                                            # what is done is kept, whatever comes
@@ -286,8 +288,8 @@ SKIP_STEPS = WARM_UP
 blocks_run, skip_losses = [], []
 for seed in lesson.progress(options.seeds, "stochastic depth"):
     model, skipped = with_stochastic_depth(net(DEEP, preactivation=True, seed=seed), 0.5, seed)
-    curve = curves.train_briefly(lambda seed, model=model: model, images, labels, seed, SKIP_STEPS, batch_size=32,
-                                 device=options.device)
+    curve = train_briefly(lambda seed, model=model: model, images, labels, seed, SKIP_STEPS, batch_size=32,
+                          device=options.device)
     blocks_run.append(sum(block.runs for block in skipped) / SKIP_STEPS)
     skip_losses.append(curve.last(LAST))
 

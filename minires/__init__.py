@@ -6,12 +6,15 @@ Importing it imports NumPy and nothing slow: matplotlib comes with the first use
 import difflib
 import importlib
 
-from minires.tensor import Tensor  # first, as its file holds the package's one import cycle
+from minires.engine.tensor import Tensor  # first, as its file holds the package's one import cycle
 
 from minires import data, models, nn, ops, optim  # isort: skip
-from minires.autograd import BackwardHook, BackwardStep, Op, backward_steps, no_grad, reference_ops
-from minires.debug import detect_anomaly, detect_writes
+from minires.debug.anomaly import detect_anomaly, detect_writes
+from minires.debug.explanation import describe, explain
+from minires.debug.gradient_check import gradcheck
 from minires.drawing import draw
+from minires.engine.backward import BackwardHook, BackwardStep, Op, backward_steps, no_grad, reference_ops
+from minires.engine.threads import get_threads, set_threads
 from minires.errors import (
     AnomalyError,
     ArgumentError,
@@ -28,12 +31,9 @@ from minires.errors import (
     StateError,
     UnknownNameError,
 )
-from minires.explain import describe, explain
-from minires.files import load, save
-from minires.gradient_check import gradcheck
-from minires.probe import GradientRecord, record_gradients, stack_records
-from minires.summary import summary
-from minires.threads import get_threads, set_threads
+from minires.nn.saving import load, save
+from minires.nn.summary import summary
+from minires.recording.recorder import GradientRecord, record_gradients, stack_records
 
 __version__ = "0.1.0"
 
@@ -85,6 +85,6 @@ __all__ = [
 def __getattr__(name):
     """Import `mr.plot`, and matplotlib with it, when it is first used (PEP 562)."""
     if name == "plot":
-        return importlib.import_module("minires.plot")
+        return importlib.import_module("minires.recording.plot")
     near = difflib.get_close_matches(name, __all__, n=1)
     raise AttributeError(f"module 'minires' has no attribute {name!r}{f': did you mean {near[0]}?' if near else ''}")

@@ -1,7 +1,7 @@
 """`python -m minires` is the command `minires`."""
 import sys
 
-from minires.cli import main
+from minires.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

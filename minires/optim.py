@@ -3,10 +3,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from minires.backend import array_module, as_host_array, beside, to_host, use_device_of
+from minires.arrays.backend import array_module, as_host_array, beside, to_host, use_device_of
+from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, ShapeError, StateError
 from minires.nn.module import write_array
-from minires.tensor import Tensor
 
 
 class SGD:

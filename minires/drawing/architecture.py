@@ -4,7 +4,7 @@ from itertools import pairwise
 from minires.drawing.diagram import DOWNSAMPLE, SHORTCUT, Diagram, Edge, Node
 from minires.drawing.graph import Graph, diagram_of
 from minires.drawing.label import op_label, paper_label
-from minires.op import Op
+from minires.engine.op import Op
 
 
 def architecture_of(graph: Graph, title: str) -> Diagram:

@@ -108,30 +108,30 @@ class Diagram:
 
     def dot(self) -> str:
         """The diagram in Graphviz' DOT language."""
-        from minires.drawing import text
+        from minires.drawing.output import text
 
         return text.dot([self])
 
     def mermaid(self) -> str:
         """The diagram in the language of Mermaid, which GitHub, GitLab and Jupyter draw."""
-        from minires.drawing import text
+        from minires.drawing.output import text
 
         return text.mermaid([self])
 
     def figure(self):
         """A matplotlib `Figure` of it."""
-        from minires.drawing import figure
+        from minires.drawing.output import figure
 
         return figure.draw_figure([self])
 
     def save(self, path):
         """Write it to a file, in the format that the ending names; see `minires.draw`."""
-        from minires.drawing import save
+        from minires.drawing.output import formats as save
 
         save.save([self], path)
 
     def _repr_svg_(self):
-        from minires.drawing import save
+        from minires.drawing.output import formats as save
 
         return save.svg([self])
 

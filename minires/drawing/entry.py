@@ -1,12 +1,12 @@
 """`draw(model_or_loss, path)`: the layers of a net, or the graph of a loss, as a figure, as text or as an animation."""
+from minires.arguments import positive_integer
 from minires.drawing import gradients as norms
-from minires.drawing import save
 from minires.drawing.architecture import architecture_of
 from minires.drawing.diagram import Diagram
 from minires.drawing.graph import Graph, diagram_of
 from minires.drawing.model import graph_of_model
+from minires.drawing.output import formats as save
 from minires.errors import ArgumentError
-from minires.nn.arguments import positive_integer
 from minires.nn.module import Module
 
 

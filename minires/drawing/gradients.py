@@ -2,13 +2,13 @@
 import contextlib
 import math
 
-from minires.autograd import backward_steps
-from minires.context import BackwardHook, state
+from minires.arrays.norms import euclidean_norm
 from minires.drawing.diagram import NOT_KEPT, NOT_WANTED
+from minires.engine.backward import backward_steps
+from minires.engine.op import Op
+from minires.engine.state import BackwardHook, state
+from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
-from minires.norms import euclidean_norm
-from minires.op import Op
-from minires.tensor import Tensor
 
 
 def compute(diagram, graph):

@@ -1,10 +1,10 @@
 """The diagram of a loss, or of any other result: its ops, grouped into the layers that called them."""
-from minires.autograd import topological_order
 from minires.drawing.diagram import DOWNSAMPLE, INPUT, MAIN, NOT_WANTED, SHORTCUT, Diagram, Edge, Node
 from minires.drawing.label import op_label
+from minires.engine.backward import topological_order
+from minires.engine.op import Op
+from minires.engine.tensor import Tensor
 from minires.errors import BackwardError, DTypeError
-from minires.op import Op
-from minires.tensor import Tensor
 
 
 class Graph:

@@ -1,5 +1,5 @@
 """What a box says of an op: its kind with its sizes, and the shape of what it makes."""
-from minires.op import Op
+from minires.engine.op import Op
 
 
 def op_label(op: Op) -> str:

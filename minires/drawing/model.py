@@ -3,9 +3,9 @@ import contextlib
 
 import numpy as np
 
-from minires.autograd import Tensor
-from minires.context import state
 from minires.drawing.graph import Graph
+from minires.engine.backward import Tensor
+from minires.engine.state import state
 from minires.errors import ArgumentError, BackwardError
 from minires.models import FlatNet, ResNet
 from minires.nn.module import Module

@@ -1,10 +1,10 @@
 """The families of nets: 6n+2 layers for CIFAR, those of ImageNet, and flat nets of convolutions, as twins from one seed."""
 from minires import nn
+from minires.arguments import positive_integer
 from minires.errors import ArgumentError, UnknownNameError
 from minires.models.block import BasicBlock, Bottleneck, PreactivationBasicBlock, PreactivationBottleneck
 from minires.models.flat import FlatNet
 from minires.models.resnet import ResNet
-from minires.nn.arguments import positive_integer
 
 SHORTCUTS = ("A", "B", "C")
 IMAGENET_BLOCKS = {  # depth -> (is it made of bottlenecks?, blocks in each stage); He et al. 2015, table 1

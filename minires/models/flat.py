@@ -2,7 +2,7 @@
 from minires import nn
 from minires.errors import UnknownNameError
 from minires.models.block import convolution, normalization
-from minires.nn.checkpoint import run_in_turn
+from minires.nn.checkpointing import run_in_turn
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 

@@ -1,7 +1,7 @@
 """Modules: layers with parameters, and what holds them together."""
 from minires.nn import init
 from minires.nn.activation import ReLU, Sigmoid, Tanh
-from minires.nn.checkpoint import checkpoint
+from minires.nn.checkpointing import checkpoint
 from minires.nn.container import Sequential
 from minires.nn.convolution import Conv2d
 from minires.nn.identity import Identity

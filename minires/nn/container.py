@@ -1,6 +1,6 @@
 """`Sequential`: modules one after another."""
 from minires.errors import ArgumentError
-from minires.nn.checkpoint import run_in_turn
+from minires.nn.checkpointing import run_in_turn
 from minires.nn.module import Module
 
 

@@ -2,11 +2,11 @@
 import numpy as np
 
 from minires import ops
+from minires.arguments import pair, positive_integer
+from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
 from minires.nn import init
-from minires.nn.arguments import pair, positive_integer
 from minires.nn.module import Module
-from minires.tensor import Tensor
 
 
 class Conv2d(Module):

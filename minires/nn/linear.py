@@ -2,10 +2,10 @@
 import numpy as np
 
 from minires import ops
+from minires.arguments import positive_integer
+from minires.engine.tensor import Tensor
 from minires.nn import init
-from minires.nn.arguments import positive_integer
 from minires.nn.module import Module
-from minires.tensor import Tensor
 
 
 class Linear(Module):

@@ -3,10 +3,10 @@ import difflib
 
 import numpy as np
 
-from minires.backend import array_module, as_host_array, device_of, to_device, to_host, usable_device
-from minires.context import state
+from minires.arrays.backend import array_module, as_host_array, device_of, to_device, to_host, usable_device
+from minires.engine.state import state
+from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, ModuleError, StateError
-from minires.tensor import Tensor
 
 IGNORED_KEY = "num_batches_tracked"  # PyTorch's batch norm counts its batches; nothing here needs the count
 

@@ -2,9 +2,9 @@
 import numpy as np
 
 from minires import ops
-from minires.nn.arguments import positive_integer
+from minires.arguments import positive_integer
+from minires.engine.tensor import Tensor
 from minires.nn.module import Module
-from minires.tensor import Tensor
 
 
 class BatchNorm2d(Module):

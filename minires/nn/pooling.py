@@ -1,6 +1,6 @@
 """The pooling layers."""
 from minires import ops
-from minires.nn.arguments import pair
+from minires.arguments import pair
 from minires.nn.module import Module
 
 

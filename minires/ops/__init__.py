@@ -4,7 +4,7 @@ from minires.ops.arithmetic import add, divide, matmul, multiply, negate, power,
 from minires.ops.conversion import cast, to_device
 from minires.ops.convolution import conv2d
 from minires.ops.elementwise import exp, log
-from minires.ops.linear import linear
+from minires.ops.fully_connected import linear
 from minires.ops.loss import cross_entropy
 from minires.ops.normalization import batch_norm
 from minires.ops.pooling import avg_pool2d, global_avg_pool2d, max_pool2d

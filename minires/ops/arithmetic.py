@@ -1,8 +1,8 @@
 """Arithmetic with NumPy's broadcasting: + - * / ** @ and the sign."""
-from minires.backend import array_module
+from minires.arrays.backend import array_module
+from minires.engine.op import Op
+from minires.engine.tensor import Tensor, as_tensor
 from minires.errors import DTypeError, ShapeError
-from minires.op import Op
-from minires.tensor import Tensor, as_tensor
 
 
 def add(a, b):

@@ -1,9 +1,9 @@
 """Ops that change how values are stored: their precision, their device."""
 import numpy as np
 
-from minires import backend
+from minires.arrays import backend
+from minires.engine.op import Op
 from minires.errors import DTypeError
-from minires.op import Op
 
 
 def cast(x, dtype):

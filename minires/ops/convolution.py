@@ -1,10 +1,10 @@
 """The convolution of images: the definition as four loops, and the same sums as small matrix products."""
 import math
 
-from minires.backend import array_module
+from minires.arrays.backend import array_module
+from minires.engine.op import Op
 from minires.errors import ArgumentError, ShapeError
-from minires.op import Op
-from minires.ops.correlation import (
+from minires.ops.kernels.correlation import (
     Geometry,
     backward_from_columns_of_dy,
     correlate,
@@ -12,7 +12,7 @@ from minires.ops.correlation import (
     input_gradient,
     weight_gradient,
 )
-from minires.ops.layout import channels_last, pair
+from minires.ops.kernels.layout import channels_last, pair
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):

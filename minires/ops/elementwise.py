@@ -1,6 +1,6 @@
 """Functions of each element: exp and log."""
-from minires.backend import array_module
-from minires.op import Op
+from minires.arrays.backend import array_module
+from minires.engine.op import Op
 
 
 def exp(x):

@@ -1,10 +1,10 @@
 """The loss of classification."""
 import numpy as np
 
-from minires.backend import array_module, device_of, is_array
+from minires.arrays.backend import array_module, device_of, is_array
+from minires.engine.op import Op
+from minires.engine.tensor import Tensor
 from minires.errors import DeviceError, DTypeError, LabelError, ShapeError
-from minires.op import Op
-from minires.tensor import Tensor
 
 
 def cross_entropy(logits, labels):

@@ -3,14 +3,14 @@ import math
 
 import numpy as np
 
-from minires.backend import array_module, block_bytes
-from minires.context import state
+from minires.arrays.backend import array_module, block_bytes
+from minires.arrays.memory import empty, empty_like
+from minires.engine.op import Op, check_one_device
+from minires.engine.state import state
+from minires.engine.tensor import Tensor
+from minires.engine.threads import over_ranges
 from minires.errors import DTypeError, ShapeError
-from minires.memory import empty, empty_like
-from minires.op import Op, check_one_device
-from minires.ops.layout import channels_last
-from minires.tensor import Tensor
-from minires.threads import over_ranges
+from minires.ops.kernels.layout import channels_last
 
 LINE_LENGTH = 8192  # floats in a line of a block: NumPy's inner loops want to be long
 SHORT_LENGTH = 2048  # floats in a line that is summed

@@ -5,10 +5,10 @@ place of every window at once.
 """
 import math
 
-from minires.backend import array_module
+from minires.arrays.backend import array_module
+from minires.engine.op import Op
 from minires.errors import ArgumentError, ShapeError
-from minires.op import Op
-from minires.ops.layout import pair, zeros_channels_last
+from minires.ops.kernels.layout import pair, zeros_channels_last
 
 
 def max_pool2d(x, kernel_size, stride=None, padding=0):

@@ -1,9 +1,9 @@
 """Reductions over axes: sum, mean and max."""
 import math
 
-from minires.backend import array_module
+from minires.arrays.backend import array_module
+from minires.engine.op import Op
 from minires.errors import ShapeError
-from minires.op import Op
 
 
 def sum(x, axis=None, keepdims=False):

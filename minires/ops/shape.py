@@ -1,9 +1,9 @@
 """Ops that move values and change none: reshape, flatten, transpose, indexing."""
 import math
 
-from minires.backend import array_module, item
+from minires.arrays.backend import array_module, item
+from minires.engine.op import Op
 from minires.errors import ShapeError
-from minires.op import Op
 
 
 def reshape(x, shape):

@@ -2,11 +2,11 @@
 
 He, Zhang, Ren and Sun 2015, arXiv:1512.03385, equation (1): y = F(x) + x; section 3.3 for the options A, B and C.
 """
-from minires.backend import array_module
+from minires.arrays.backend import array_module
+from minires.engine.op import Op
+from minires.engine.threads import elementwise
 from minires.errors import ArgumentError, ShapeError
-from minires.op import Op
-from minires.ops.layout import zeros_channels_last
-from minires.threads import elementwise
+from minires.ops.kernels.layout import zeros_channels_last
 
 
 def shortcut_add(residual, shortcut):

@@ -2,7 +2,7 @@
 import numpy as np
 
 import minires as mr
-from minires.backend import beside, to_device, to_host
+from minires.arrays.backend import beside, to_device, to_host
 from tests.ops.test_every_op import cotangent
 
 

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from minires.backend import array_module, to_device
+from minires.arrays.backend import array_module, to_device
 from minires.ops.conversion import ToDevice
 from tests.backends.comparison import assert_same, leaf, on_host, run
 from tests.ops.test_every_op import CASES, NAMES, cotangent

@@ -4,7 +4,7 @@ import pytest
 
 import minires as mr
 from minires import models, nn
-from minires.backend import device_of, to_device, to_host
+from minires.arrays.backend import device_of, to_device, to_host
 from tests.backends.comparison import assert_same, leaf, on_host, run
 from tests.ops.test_every_op import normal
 

@@ -9,7 +9,9 @@ import pytest
 
 import minires as mr
 from benchmarks import gpu
-from minires import backend, cli, lesson
+from minires.arrays import backend
+from minires.cli import main as cli
+from minires.course import lesson
 from tests.docs.page import FOLDER, python_blocks, run
 from tests.strict_cupy import installed
 
@@ -60,7 +62,7 @@ def test_the_minires_commands_of_the_page_are_understood(monkeypatch):
 
 
 def test_the_messages_in_the_table_are_those_of_the_program():
-    source = (FOLDER.parent / "minires" / "backend.py").read_text(encoding="utf-8")
+    source = (FOLDER.parent / "minires" / "arrays" / "backend.py").read_text(encoding="utf-8")
     begins = re.findall(r"^\| ((?:a CUDA device|CuPy found)[^|]+?) \|", PAGE, re.MULTILINE)
     assert len(begins) == 3
     for begin in begins:

@@ -128,7 +128,7 @@ def test_retained_gradients_are_left_as_they_were():
 
 def test_an_interrupted_pass_leaves_everything_as_it_was(monkeypatch):
     loss, hook = script(), mr.BackwardHook()
-    leaves = [x for x in mr.autograd.topological_order(loss.op) if isinstance(x, mr.Tensor)]
+    leaves = [x for x in mr.engine.backward.topological_order(loss.op) if isinstance(x, mr.Tensor)]
     for leaf in leaves:
         leaf.grad = np.ones(leaf.shape)
 
@@ -138,7 +138,7 @@ def test_an_interrupted_pass_leaves_everything_as_it_was(monkeypatch):
     monkeypatch.setattr(type(loss.op.inputs[0].inputs[0].inputs[0]), "backward", interrupted)
     with hook, pytest.raises(KeyboardInterrupt):
         mr.draw(loss, gradients=True)
-    assert mr.context.state.hooks == ()
+    assert mr.engine.state.state.hooks == ()
     assert [leaf.grad.tolist() for leaf in leaves] == [np.ones(leaf.shape).tolist() for leaf in leaves]
 
 

@@ -55,7 +55,7 @@ def test_shortcuts_go_past_the_layers_that_they_skip():
 def test_edges_are_those_of_the_ops():
     """The edges between single ops, counted on the graph itself: no grouping here, as each layer is one op."""
     loss = loss_of(small())
-    order = [op for op in mr.autograd.topological_order(loss.op) if isinstance(op, mr.Op)]
+    order = [op for op in mr.engine.backward.topological_order(loss.op) if isinstance(op, mr.Op)]
     pairs = {(id(x), id(op)) for op in order for x in op.inputs if isinstance(x, mr.Op)}
     diagram = mr.draw(loss)
     assert len(diagram.nodes) == len(order) + 1

@@ -54,7 +54,7 @@ def test_a_model_that_fails_is_left_as_it_was_too():
     with pytest.raises(mr.ShapeError):
         mr.draw(net, input_shape=(1, 5, 16, 16))
     assert net.training
-    assert mr.context.state.hooks == ()
+    assert mr.engine.state.state.hooks == ()
 
 
 def test_a_frozen_model_is_drawn_whole():

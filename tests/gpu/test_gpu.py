@@ -4,7 +4,7 @@ import pytest
 
 import minires as mr
 from benchmarks.gpu_checks import checks
-from minires.backend import cuda_module, usable_device
+from minires.arrays.backend import cuda_module, usable_device
 
 pytestmark = pytest.mark.gpu
 CHECKS = dict(checks("cuda:0", "cpu"))

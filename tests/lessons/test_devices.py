@@ -7,7 +7,8 @@ import csv
 import matplotlib.pyplot as plt
 import pytest
 
-from minires import cli, course
+from minires.cli import main as cli
+from minires.course import lessons as course
 from tests.strict_cupy import installed, meter
 
 WITHOUT_NETS = {"what_is_a_resnet", "autograd_by_hand"}  # lessons that move nothing: they count, or compute a few numbers

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import pytest
 
-from minires import checks, course, lesson
+from minires.course import checks, lesson
+from minires.course import lessons as course
 
 PNG = b"\x89PNG\r\n\x1a\n"
 FILES = course.all_lessons()

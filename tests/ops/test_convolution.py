@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import minires as mr
 from minires import ops
 from minires.errors import ArgumentError, ShapeError
-from minires.ops.layout import channels_last
+from minires.ops.kernels.layout import channels_last
 
 # (shape of x, shape of weight, options)
 GEOMETRIES = {

@@ -12,13 +12,13 @@ import pytest
 
 import minires as mr
 from minires import ops
-from minires.backend import beside
+from minires.arrays.backend import beside
 from minires.ops.activation import ReLU, Sigmoid, Tanh
 from minires.ops.arithmetic import Add, Divide, MatMul, Multiply, Negate, Power, Subtract
 from minires.ops.conversion import Cast, ToDevice
 from minires.ops.convolution import Conv2d
 from minires.ops.elementwise import Exp, Log
-from minires.ops.linear import Linear
+from minires.ops.fully_connected import Linear
 from minires.ops.loss import CrossEntropy
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d

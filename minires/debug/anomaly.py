@@ -1,0 +1,104 @@
+"""Finding where things go wrong: a breakpoint on an op, the first value that is not finite, a write that should not be."""
+import numpy as np
+
+from minires.arrays.backend import array_module, to_host
+from minires.debug.breakpoints import break_at
+from minires.engine.state import BackwardHook
+from minires.errors import AnomalyError
+
+__all__ = ["break_at", "detect_anomaly", "detect_writes"]
+
+
+class detect_anomaly(BackwardHook):
+    """`with detect_anomaly():` the first op whose output or gradient is not finite raises, and says which and where.
+
+    Every output and gradient is looked at, which takes time (and, on a GPU, waits for it): for a net that misbehaves.
+
+    Raises:
+        AnomalyError: it names the op, its layer, the value, its place, and the line of your code that made the op.
+    """
+
+    def after_forward(self, op, inputs, output):
+        """Look at what an op made."""
+        if _is_finite(output):
+            return
+        fed = [i for i, x in enumerate(inputs) if x is not None and not _is_finite(x)]
+        cause = (f"it was given such values, in its input {fed[0]}" if fed
+                 else "its inputs are finite: " + ", ".join(_range_of(x) for x in inputs if x is not None))
+        raise AnomalyError(f"{op.title}: the output {_first_not_finite(output)}; {cause}. {_called_at(op)}")
+
+    def before_step(self, step):
+        """Look at the gradient that comes in: that of the loss itself, as every later one was looked at already."""
+        if not _is_finite(step.grad_output):
+            raise AnomalyError(f"{step.op.title}: the gradient of its output {_first_not_finite(step.grad_output)}, before "
+                               f"its backward ran. {_called_at(step.op)}")
+
+    def after_step(self, step):
+        """Look at the gradients that an op made."""
+        for i, gradient in enumerate(step.grad_inputs):
+            if gradient is not None and not _is_finite(gradient):
+                raise AnomalyError(f"{step.op.title}: the gradient of its input {i} {_first_not_finite(gradient)}; that of "
+                                   f"its output is finite: {_range_of(step.grad_output)}. {_called_at(step.op)}")
+
+
+class detect_writes(BackwardHook):
+    """`with detect_writes():` arrays that a backward pass will need cannot be written to, so that who does it is caught.
+
+    From each op's forward on, its inputs and its output are read-only, and so is the gradient that its backward is given;
+    a write raises NumPy's ValueError "assignment destination is read-only" at the line that writes. At the end of each
+    backward pass, and of the block, they are as they were. Without this block, an array that is changed between forward
+    and backward gives a wrong gradient without a word. CuPy has no read-only arrays: on a GPU this does nothing.
+    """
+
+    def __init__(self):
+        self._locked = []
+
+    def after_forward(self, op, inputs, output):
+        """Lock what an op may have saved."""
+        for array in (*inputs, output):
+            self._lock(array)
+
+    def before_step(self, step):
+        """Lock the gradient, which may have been handed to several ops."""
+        self._lock(step.grad_output)
+
+    def end_of_pass(self):
+        """Unlock, so that an optimizer can move the weights."""
+        for array in reversed(self._locked):  # what owns the memory was locked after its views
+            array.flags.writeable = True
+        self._locked = []
+
+    def __exit__(self, *exception):
+        super().__exit__(*exception)
+        self.end_of_pass()
+
+    def _lock(self, array):
+        while isinstance(array, np.ndarray):
+            if array.flags.writeable:
+                array.flags.writeable = False
+                self._locked.append(array)
+            array = array.base  # writing to what a view was made of changes the view
+
+
+def _is_finite(x):
+    return bool(array_module(x).isfinite(x).all())
+
+
+def _first_not_finite(x):
+    """"is nan at [0, 3] (and at 5 more of its 12 places)"."""
+    host = to_host(x)
+    places = np.argwhere(~np.isfinite(host))
+    place = tuple(int(n) for n in places[0])
+    more = f" (and at {len(places) - 1} more of its {host.size} places)" if len(places) > 1 else ""
+    return f"is {host[place]} at {list(place)}{more}"
+
+
+def _range_of(x):
+    """"shape (2, 3), from -1.2 to 3.4"."""
+    host = to_host(x)
+    return f"shape {host.shape}" + (f", from {host.min():.3g} to {host.max():.3g}" if host.size else "")
+
+
+def _called_at(op):
+    file, line = op.where
+    return f"Called at {file}:{line}"

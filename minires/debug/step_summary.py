@@ -1,0 +1,122 @@
+"""One step of a backward pass in words and numbers: which op, which formulas, how large each gradient is.
+
+The formulas are the op's own: the docstring of its `plain_backward` where it has one, else of its `backward`. A gradient is
+called "d" and the name of forward's argument, and has a line there, such as
+
+    dx = dy W
+    dweight = dyᵀ x
+"""
+import html
+import inspect
+import os
+import re
+from typing import NamedTuple
+
+from minires.arrays.backend import to_host
+from minires.arrays.norms import euclidean_norm
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+NOT_WANTED, NOT_COMPUTED = "not wanted", "not computed yet"
+
+
+class GradientSummary(NamedTuple):
+    """One gradient of a step."""
+
+    name: str  # "dy" for that of the output; "dx", "dweight", … for those of the inputs
+    formula: str  # "dx = dy W"; the name alone where the op states none, and for "dy", which came in
+    shape: tuple | None  # None where the input was absent
+    norm: object  # Euclidean, a 0-d float64 array on the gradient's device; NOT_WANTED or NOT_COMPUTED where there is none
+
+    @property
+    def norm_text(self) -> str:
+        """The norm with four digits. Waits for the device."""
+        return self.norm if isinstance(self.norm, str) else f"{float(to_host(self.norm)):.4g}"
+
+
+class StepSummary:
+    """A `BackwardStep` without its arrays and its graph.
+
+    Attributes:
+        op: the op's class name.
+        layer: the name of the tensor that it made, or of the layer that called it; "" where neither has one.
+        forward: the first line of the op's docstring.
+        gradients: a `GradientSummary` for the gradient that came in, then one for each input; absent inputs are left out.
+        made_at: (file, line) of the code that called the op.
+        code: (file, line) of the backward that ran.
+    """
+
+    def __init__(self, step):
+        op = step.op
+        self.op = type(op).__name__
+        self.layer = step.name if step.name != self.op else ""
+        self.forward = (inspect.getdoc(type(op)) or "").partition("\n")[0]
+        self.made_at = op.where
+        self.code = backward_code(op)
+        self.gradients = [GradientSummary("dy", "dy", step.grad_output.shape, euclidean_norm(step.grad_output))]
+        for i, (name, formula) in enumerate(zip(gradient_names(op), backward_formulas(op), strict=True)):
+            if op.input_shapes[i] is not None:
+                self.gradients.append(GradientSummary(name, formula, op.input_shapes[i], _norm_of_input(step, i)))
+
+    def to_html(self) -> str:
+        """A small table, for a notebook."""
+        rows = "".join(f"<tr>{cell(gradient.formula)}{cell(list(gradient.shape))}{cell(gradient.norm_text, 'right')}</tr>"
+                       for gradient in self.gradients)
+        places = f"made at {place(self.made_at)}, backward at {place(self.code)}"
+        return (f"<div><b>{html.escape(self.op)}</b> {html.escape(self.layer)}<br>{html.escape(self.forward)}"
+                f"<table><tr>{head('gradient')}{head('shape')}{head('norm', 'right')}</tr>{rows}</table>"
+                f"<small>{html.escape(places)}</small></div>")
+
+
+def step_as_html(step) -> str:
+    """What a notebook shows of a `BackwardStep`."""
+    return StepSummary(step).to_html()
+
+
+def gradient_names(op) -> list:
+    """What the gradients of an op's inputs are called: "d" and the name of forward's argument."""
+    names = [f"d{name}" for name, argument in inspect.signature(op.forward).parameters.items()
+             if argument.kind is not inspect.Parameter.VAR_POSITIONAL]
+    return [names[i] if i < len(names) else f"d(input {i})" for i in range(len(op.input_shapes))]
+
+
+def backward_formulas(op) -> list:
+    """The formula of each input's gradient, as the op states it; its name alone where it states none."""
+    stated = {}
+    for backward in (op.backward, op.plain_backward):  # the definition last, so that it wins
+        for line in (inspect.getdoc(backward) or "").splitlines() if backward is not None else ():
+            found = re.match(r"(d\w+)(\[.*?\])? = ", line)
+            if found:
+                stated[found[1]] = line.strip().rstrip(".")
+    return [stated.get(name, name) for name in gradient_names(op)]
+
+
+def backward_code(op) -> tuple:
+    """(file, line) of the backward that now runs for this op: the plain one inside `reference_ops()`."""
+    backward = op.current_backward
+    code = backward.__func__.__code__
+    return code.co_filename, code.co_firstlineno
+
+
+def place(file_and_line) -> str:
+    """"file:line", from the package or the current folder on where the file is in one of them."""
+    file, line = file_and_line
+    for folder, start in ((PACKAGE, "minires/"), (os.getcwd(), "")):
+        if file.startswith(os.path.join(folder, "")):
+            return f"{start}{os.path.relpath(file, folder).replace(os.sep, '/')}:{line}"
+    return f"{file}:{line}"
+
+
+def cell(value, align="left") -> str:
+    """A cell of a table in HTML."""
+    return f'<td style="text-align:{align}">{html.escape(str(value))}</td>'
+
+
+def head(value, align="left") -> str:
+    """A cell of its head."""
+    return f'<th style="text-align:{align}">{html.escape(str(value))}</th>'
+
+
+def _norm_of_input(step, i):
+    if not step.op.needs_grad[i]:
+        return NOT_WANTED
+    return NOT_COMPUTED if step.grad_inputs is None else euclidean_norm(step.grad_inputs[i])

@@ -1,0 +1,164 @@
+"""`checkpoint`: keep a part's inputs in place of all that lies between, and run its forward again in the backward pass.
+
+Chen, Xu, Zhang and Guestrin 2016, arXiv:1604.06174: of n layers in parts of √n, a net holds √n inputs and what one part
+saves, in place of what n layers save, for one more forward.
+"""
+import contextlib
+import weakref
+
+from minires.arrays.backend import array_module
+from minires.engine.backward import topological_order
+from minires.engine.op import Op
+from minires.engine.state import BackwardHook, call_site, runs_definition, state
+from minires.engine.tensor import Tensor
+from minires.errors import BackwardError, DTypeError
+
+
+def checkpoint(function, *inputs):
+    """function(*inputs), of which the backward pass keeps the inputs alone: it runs `function` again when it gets there.
+
+    Values, gradients and running statistics are, bit for bit, those without the checkpoint (a tensor from outside that
+    is used three times or more may have its contributions added in another order). Backward passes yield the steps of the
+    ops that were made again, in their place; recorders and breakpoints see these. `function` may use parameters and
+    tensors from outside, and may hold further checkpoints.
+
+    What `function` does besides, such as calling a module's forward hooks, happens twice: `rebuilding` in
+    `minires.engine.state.state` tells the second time from the first. Batch norm counts a batch once. Tensors that are made
+    inside are made anew in the backward pass, so one of the first forward that is kept from inside holds what the
+    checkpoint was to free.
+
+    Args:
+        function: takes the inputs, returns one tensor; a module, say. It must compute the same when it runs again, so a
+            random number has to come from outside.
+        inputs: tensors, or whatever else `function` takes.
+
+    Returns:
+        The tensor that `function` returned.
+
+    Raises:
+        DTypeError: `function` cannot be called, or does not return one tensor.
+        BackwardError: raised by the backward pass, where `function` computed something else when it ran again, or where
+            an input's or a parameter's `data` was replaced meanwhile.
+    """
+    if not callable(function):
+        raise DTypeError(f"checkpoint: got a {type(function).__name__} first, expected a function or a module, and then its "
+                         "inputs: nn.checkpoint(function, *inputs)")
+    with _OpsMade() as made:
+        y = function(*inputs)
+    if not isinstance(y, Tensor):
+        kind = f"a {type(y).__name__}" + (f" of {len(y)}" if isinstance(y, (tuple, list)) else "")
+        raise DTypeError(f"checkpoint: the function returned {kind}, expected one tensor: checkpoint a part that ends in "
+                         "one, or one part for each")
+    if y.op is None or id(y.op) not in made.ids:
+        return y  # no gradient is wanted, or nothing was made here
+    return Checkpoint(function, inputs).stand_for(y, made.ids)
+
+
+def run_in_turn(modules, x, checkpoint_every=None):
+    """x through each of the modules in turn; in checkpoints of so many modules each, unless `checkpoint_every` is None."""
+    if checkpoint_every is None:
+        for module in modules:
+            x = module(x)
+        return x
+    for start in range(0, len(modules), checkpoint_every):
+        x = checkpoint(run_in_turn, modules[start:start + checkpoint_every], x)
+    return x
+
+
+class Checkpoint(Op):
+    """Stands on the graph for all the ops of a checkpointed part; its inputs are all that these use from outside.
+
+    It has no backward of its own: the backward pass puts the ops that `rebuild` makes in its place.
+    """
+
+    def __init__(self, function, arguments):
+        self.function = function
+        self.arguments = arguments
+        self.layer = state.layer
+        self.reference = runs_definition()
+        self.site = call_site()
+
+    def stand_for(self, y, made):
+        """A tensor of y's array that was made by this op alone, and not by those whose ids are in `made`."""
+        ops, outside = _part(y.op, made)
+        self.inputs = tuple(outside)
+        self.needs_grad = (True,) * len(outside)
+        self.input_shapes = tuple([x.made[0] if isinstance(x, Op) else x.shape for x in outside])
+        self.input_dtypes = tuple([x.made[1] if isinstance(x, Op) else x.dtype for x in outside])
+        self.made = y.shape, y.dtype
+        tensors = [x for x in (*self.arguments, *outside) if isinstance(x, Tensor)]
+        self.saved = [(x, x.data) for x in tensors], [type(op) for op in ops], _some_values(y.data)
+        output = Tensor._from_op(y.data, True)
+        output.name = y.name
+        output.op = self
+        self._output = weakref.ref(output)
+        for hook in state.hooks:
+            if isinstance(hook, _OpsMade):  # of a checkpoint around this one
+                hook.ids.add(id(self))
+        return output
+
+    def rebuild(self):
+        """Run the function again: the ops that it makes, each after its inputs; the last one makes the output.
+
+        They lead to the inputs of this op, as those of the first forward did.
+        """
+        tensors, kinds, values = self.saved
+        for tensor, array in tensors:
+            if tensor.data is not array:
+                raise BackwardError(f"{self.title}: the data of {tensor!r} were replaced between forward and backward, so "
+                                    "the forward cannot run again: run it anew, or write into the array after backward")
+        with self._as_in_the_forward(), _OpsMade() as made:
+            y = self.function(*self.arguments)
+        ops, outside = _part(y.op, made.ids) if isinstance(y, Tensor) and y.op is not None else ([], [])
+        if ([type(op) for op in ops] != kinds or {id(x) for x in outside} != {id(x) for x in self.inputs}
+                or not _agree(_some_values(y.data), values)):
+            raise BackwardError(f"{self.title}: the function computed something else when it ran again for the backward "
+                                "pass: it must not depend on what may change meanwhile, such as random numbers, or train() "
+                                "and eval()")
+        ops[-1]._output = self._output
+        return ops
+
+    def release(self):
+        """Free what `rebuild` needs."""
+        super().release()
+        self.function = self.arguments = None
+
+    @contextlib.contextmanager
+    def _as_in_the_forward(self):
+        """A block in which what held in the first forward holds again, and `state.rebuilding` tells that this is not it."""
+        settings = {"grad_enabled": True, "reference": self.reference, "layer": self.layer, "rebuilding": self.site}
+        outer = {name: getattr(state, name) for name in settings}
+        try:
+            for name, value in settings.items():
+                setattr(state, name, value)
+            yield
+        finally:
+            for name, value in outer.items():
+                setattr(state, name, value)
+
+
+class _OpsMade(BackwardHook):
+    """The ids of the ops that are made in its block: what tells the part from what it uses from outside."""
+
+    def __init__(self):
+        self.ids = set()
+
+    def after_forward(self, op, inputs, output):
+        self.ids.add(id(op))
+
+
+def _part(last, made):
+    """(the ops in `made` that `last` was computed with, each after its inputs; what these use from outside)."""
+    order = topological_order(last, made)
+    return [x for x in order if id(x) in made], [x for x in order if id(x) not in made]
+
+
+def _some_values(y):
+    """At most three places along each axis of an array, spread over it: enough to notice that a function is random."""
+    return y[tuple([slice(None, None, max(1, -(-length // 3))) for length in y.shape])].copy()
+
+
+def _agree(a, b):
+    """Are these the same values, up to the rounding of another number of threads?"""
+    xp = array_module(b)
+    return a.shape == b.shape and bool(xp.allclose(a, b, rtol=1e-3, atol=1e-4 * float(xp.abs(b).sum()), equal_nan=True))

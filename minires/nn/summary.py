@@ -1,0 +1,127 @@
+"""`summary(model, input_shape)`: the layers of a net, their output shapes, parameters and multiply-adds, as a table."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from minires import nn
+from minires.engine.state import no_grad
+from minires.engine.tensor import Tensor
+from minires.errors import ArgumentError, DTypeError
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One module of a net."""
+
+    name: str  # dotted; "" for the net itself
+    kind: str  # its class
+    output_shape: tuple | None  # the last one, where it ran twice; None where it did not run, or returned no tensor
+    parameters: int  # of its own, not of its children; one that two modules share counts in the first
+    multiply_adds: int  # of its own, all runs together; None of batch norm, activations, pooling and additions are counted
+
+
+class Summary:
+    """What `summary` found: `rows`, the totals, and the table as text (`print(summary(...))`)."""
+
+    def __init__(self, rows, input_shape):
+        self.rows = rows
+        self.input_shape = input_shape
+
+    @property
+    def parameters(self) -> int:
+        """The number of trainable parameters."""
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def multiply_adds(self) -> int:
+        """The multiply-adds of one forward pass over the whole input, batch included: convolutions and linear layers."""
+        return sum(row.multiply_adds for row in self.rows)
+
+    def __str__(self):
+        head = ("layer", "type", "output shape", "parameters", "multiply-adds")
+        cells = [(_indented(row.name), row.kind, "-" if row.output_shape is None else str(list(row.output_shape)),
+                  f"{row.parameters:,}" if row.parameters else "-",
+                  f"{row.multiply_adds:,}" if row.multiply_adds else "-") for row in self.rows]
+        widths = [max(len(row[i]) for row in [head, *cells]) for i in range(len(head))]
+        rule = "=" * (sum(widths) + 2 * (len(widths) - 1))
+        lines = ["  ".join([*(row[i].ljust(widths[i]) for i in range(3)), *(row[i].rjust(widths[i]) for i in (3, 4))])
+                 for row in [head, *cells]]
+        return "\n".join([rule, lines[0], rule, *lines[1:], rule,
+                          f"input shape: {list(self.input_shape)}",
+                          f"parameters: {self.parameters:,}",
+                          f"multiply-adds: {self.multiply_adds:,} ({self.multiply_adds / 1e9:.3f} G)", rule])
+
+    __repr__ = __str__  # a notebook or a prompt shows the table
+
+
+def summary(model, input_shape) -> Summary:
+    """The layers of a net in the order of their definition, found by running it once on zeros.
+
+    The pass runs in evaluation mode and without gradients, so that it changes nothing in the net.
+
+    Args:
+        model: an `nn.Module`.
+        input_shape: the shape of the input, batch included: (N, C, H, W).
+
+    Returns:
+        A `Summary`: print it, or read `.rows`, `.parameters` and `.multiply_adds`. A multiply-add is one multiplication
+        with its addition ("FLOPs" in He et al. 2015, Table 1).
+
+    Raises:
+        DTypeError: `model` is no module.
+        ArgumentError: the input shape is not one of positive integers.
+    """
+    if not isinstance(model, nn.Module):
+        raise DTypeError(f"summary: got a {type(model).__name__}, expected a model (an nn.Module)")
+    input_shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
+    if not input_shape or not all(isinstance(n, (int, np.integer)) and n > 0 for n in input_shape):
+        raise ArgumentError(f"summary: expected a shape such as (1, 3, 32, 32), batch included, got {input_shape}")
+    shapes = _output_shapes(model, input_shape)
+    rows, counted = [], set()
+    for name, module in model.named_modules():
+        own = [parameter for name, parameter in module.named_parameters() if "." not in name]
+        outputs = shapes.get(id(module), [])
+        rows.append(SummaryRow(name, type(module).__name__, outputs[-1] if outputs else None,
+                               sum(parameter.size for parameter in own if id(parameter) not in counted),
+                               sum(multiply_adds(module, shape) for shape in outputs)))
+        counted.update(id(parameter) for parameter in own)
+    return Summary(rows, input_shape)
+
+
+def multiply_adds(module, output_shape) -> int:
+    """The multiply-adds of one layer that made an output of this shape; 0 for what has no kernel or matrix."""
+    if not isinstance(module, (nn.Conv2d, nn.Linear)):
+        return 0
+    # each output element is a sum of this many products: (C / groups) * KH * KW, or the number of input features
+    products = int(np.prod(module.weight.shape[1:]))
+    return int(np.prod(output_shape)) * products
+
+
+def _output_shapes(model, input_shape):
+    """{id(module): [shape of its output, each time that it ran]} of one forward pass on zeros."""
+    shapes = {}
+
+    def remember(module, inputs, output):
+        if isinstance(output, Tensor):
+            shapes.setdefault(id(module), []).append(output.shape)
+
+    modules = [module for _, module in model.named_modules()]
+    training = [module.training for module in modules]
+    dtype = next((parameter.dtype for parameter in model.parameters()), np.float32)
+    device = next((parameter.device for parameter in model.parameters()), "cpu")
+    try:
+        for module in modules:
+            module.forward_hooks.append(remember)
+        model.eval()
+        with no_grad():
+            model(Tensor(np.zeros(input_shape, dtype)).to(device))
+    finally:
+        for module, was_training in zip(modules, training, strict=True):
+            module.forward_hooks.remove(remember)
+            module.training = was_training
+    return shapes
+
+
+def _indented(name):
+    """A dotted name as a line of a tree: two spaces for each level above it."""
+    return "(net)" if not name else "  " * (name.count(".") + 1) + name

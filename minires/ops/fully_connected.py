@@ -1,0 +1,56 @@
+"""The linear (fully connected) layer."""
+from minires.engine.op import Op
+from minires.errors import ShapeError
+
+
+def linear(x, weight, bias=None):
+    """x Wᵀ + b.
+
+    Args:
+        x: (N, I).
+        weight: (O, I).
+        bias: (O,) or None.
+
+    Returns:
+        (N, O).
+
+    Raises:
+        ShapeError: the ranks or lengths do not fit.
+    """
+    return Linear()(x, weight, bias)
+
+
+class Linear(Op):
+    """y = x Wᵀ + b, for x (N, I), weight (O, I), bias (O,) or None; returns y (N, O)."""
+
+    def forward(self, x, weight, bias):
+        check_linear(self, x, weight, bias)
+        self.saved = x, weight
+        y = x @ weight.T                 # (N, I) @ (I, O) -> (N, O)
+        if bias is not None:
+            y += bias                    # (N, O) + (O,)
+        return y
+
+    def backward(self, dy):
+        """dx = dy W
+        dweight = dyᵀ x
+        dbias = Σ dy over n
+        """
+        x, weight = self.saved
+        dx = dy @ weight                 # (N, O) @ (O, I) -> (N, I)
+        dweight = dy.T @ x               # (O, N) @ (N, I) -> (O, I)
+        dbias = dy.sum(axis=0)           # (N, O) -> (O,)
+        return dx, dweight, dbias
+
+
+def check_linear(op, x, weight, bias):
+    """Raise a ShapeError that says which of the shapes does not fit."""
+    if x.ndim != 2 or weight.ndim != 2:
+        raise ShapeError(f"{op.title}: expected x (N, I) and weight (O, I), got {x.shape} and {weight.shape}"
+                         + (": flatten x first" if x.ndim > 2 else ""))
+    if x.shape[1] != weight.shape[1]:
+        raise ShapeError(f"{op.title}: x {x.shape} has {x.shape[1]} features, but weight (O, I) = {weight.shape} takes "
+                         f"{weight.shape[1]}")
+    if bias is not None and bias.shape != (weight.shape[0],):
+        raise ShapeError(f"{op.title}: bias has shape {bias.shape}, expected ({weight.shape[0]},) for weight (O, I) = "
+                         f"{weight.shape}")

@@ -1,0 +1,1 @@
+"""How the fast forms of the ops walk through memory."""

@@ -1,0 +1,287 @@
+"""Figures drawn from a record of gradients. Each takes `ax=None` and returns the Axes; none shows or saves anything."""
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from minires.errors import ArgumentError, DTypeError, UnknownNameError
+from minires.models import Block
+from minires.recording.record import GradientRecord
+from minires.recording.shortcut_flow import FLOW_QUANTITIES
+
+# Okabe and Ito's colours, told apart by people with any colour vision, each with a marker of its own
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+AXIS_LABELS = {
+    "output_grad_norm": "‖dL/d(output)‖",
+    "weight_grad_norm": "‖dL/dW‖",
+    "weight_norm": "‖W‖",
+    "update_ratio": "‖ΔW‖ / ‖W‖",
+}
+
+# Keys of the legend that hold for every record, in grey, as a record's colour would tie them to that record
+GREY = "0.45"
+STREAM = "line: block outputs"
+LAYERS = "points: convolutions, fc"
+BAND = "band: least to largest"
+PALE = "pale: least to largest"
+ZERO, NOT_FINITE = "exactly 0", "not finite"
+ZERO_MARKER, NOT_FINITE_MARKER = "v", "x"
+
+
+def gradient_norms(records, labels=None, quantity: str = "output_grad_norm", ax=None):
+    """Draw a quantity by layer, in forward order with the input at the left, on a logarithmic axis.
+
+    Of `output_grad_norm`, a net made of `models.Block` shows its stream (the blocks' outputs and the stem's) as a line
+    and its convolutions' outputs as markers; any other net one line through its convolutions and linear layers, or, if
+    a record was narrowed to columns without weights, through these. Several passes in a record (steps, or seeds: see
+    `probe.stack_records`) are drawn as their median with a band from the least to the largest. A log axis has no place
+    for an exact zero and for what is not finite: these are drawn as marked points at the bottom and the top edge. Where
+    nothing was recorded, as of a frozen weight, there is a gap.
+
+    Args:
+        records: a `GradientRecord`, or a list of them, one line each.
+        labels: a name for each record.
+        quantity: "output_grad_norm", "weight_grad_norm", "weight_norm" or "update_ratio".
+        ax: the Axes to draw in; a new figure's where None.
+
+    Returns:
+        The Axes. The numbers behind it: `record.to_csv(path)`.
+
+    Raises:
+        ArgumentError: no record, one without this quantity, or another number of labels.
+        UnknownNameError: no such quantity.
+        DTypeError: this is no record.
+    """
+    records = list(records) if isinstance(records, Iterable) else [records]
+    _check_records(records, labels, quantity)
+    labels = [None] * len(records) if labels is None else list(labels)
+    ax = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1] if ax is None else ax
+    ax.set_yscale("log")
+    keys = {}  # what the legend says of all records together: text -> artist
+    for i, (record, label) in enumerate(zip(records, labels, strict=True)):
+        style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        line, points = _line_and_points(record, quantity)
+        if points is not None:
+            keys[STREAM] = Line2D([], [], color=GREY, linewidth=1.8)
+            keys[LAYERS] = Line2D([], [], color=GREY, linestyle="none", marker="o", markersize=3)
+        keys.update(_draw_line(ax, line, quantity, label, style))
+        if points is not None:
+            keys.update(_draw_points(ax, points, quantity, style))
+    ax.set_xlabel("layer in forward order (input at the left)")
+    ax.set_ylabel(AXIS_LABELS[quantity])
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(True, which="major", alpha=0.3)
+    handles, names = ax.get_legend_handles_labels()
+    if handles or keys:
+        ax.legend([*handles, *keys.values()], [*names, *keys])
+    return ax
+
+
+def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm", ax=None):
+    """Draw log10 of a quantity as a map, layers upward and backward passes to the right.
+
+    Layers are chosen as `gradient_norms` chooses its line. Exact zeros are black, what is not finite is red, and what was
+    not recorded stays white.
+
+    Returns:
+        The Axes; the image is `ax.images[0]`, the colour bar stands beside it.
+
+    Raises:
+        ArgumentError: the record is empty, or is without this quantity.
+        UnknownNameError: no such quantity.
+    """
+    _check_records([record], None, quantity)
+    ax = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1] if ax is None else ax
+    shown, _ = _line_and_points(record, quantity)
+    values = _recorded(shown, quantity).T  # (passes, modules) -> (modules, passes)
+    is_zero, is_not_finite = (values == 0).filled(False), (~np.isfinite(values)).filled(False)
+    logarithms = np.log10(_only_drawable(values))
+    image = ax.imshow(logarithms, aspect="auto", origin="lower", interpolation="nearest", cmap="cividis")
+    marks = np.zeros((*values.shape, 4))  # red, green, blue, opacity: transparent where the map shows a number
+    marks[is_zero] = 0, 0, 0, 1
+    marks[is_not_finite] = 1, 0, 0, 1
+    ax.imshow(marks, aspect="auto", origin="lower", interpolation="nearest")
+    ax.figure.colorbar(image, ax=ax, label=f"log10 {AXIS_LABELS[quantity]}")
+    keys = [Patch(color=colour, label=name) for colour, name, marked in (("black", ZERO, is_zero),
+                                                                         ("red", NOT_FINITE, is_not_finite)) if marked.any()]
+    if keys:
+        ax.legend(handles=keys, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))  # above the map, not on it
+    ax.set_xlabel("backward pass")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.set_ylabel("layer in forward order (input at the bottom)")
+    ticks = np.unique(np.linspace(0, len(shown.names) - 1, 12).round().astype(int))
+    ax.set_yticks(ticks, [shown.names[i] for i in ticks])
+    return ax
+
+
+def shortcut_flow(record: GradientRecord, ax=None):
+    """Draw which part of the gradient at each block's input came through the shortcut, and which through the branch.
+
+    Over the blocks in forward order stand two bands, stacked up to 1: the norms of the two terms, each divided by the sum of
+    both norms. The line, on an axis of its own at the right, is the cosine between the terms: at 0 they are perpendicular,
+    at -1 they would cancel. Several passes are drawn as medians, with pale bands from the least to the largest. Where the
+    gradient is exactly 0 or not finite, there is a mark at the edge.
+
+    Args:
+        record: of `mr.record_gradients(model, shortcut_flow=True)`.
+        ax: the Axes to draw in; a new figure's where None.
+
+    Returns:
+        The Axes of the bands; that of the cosine is the last one of its figure. The numbers behind both:
+        `record.to_csv(path)`.
+
+    Raises:
+        ArgumentError: the record holds no flow.
+    """
+    flow = _with_flow(record)
+    ax = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1] if ax is None else ax
+    shortcut, branch, together, cosine = [_recorded(flow, quantity) for quantity in FLOW_QUANTITIES]  # (passes, blocks)
+    sums = np.ma.masked_invalid(np.ma.masked_equal(shortcut + branch, 0))
+    share = shortcut / sums
+    middle, x = _median(share).filled(np.nan), np.arange(share.shape[1])
+    edges = np.repeat(np.arange(len(x) + 1) - 0.5, 2)[1:-1]  # each block is one step wide
+    ax.fill_between(edges, 0, np.repeat(middle, 2), color=COLOURS[0], alpha=0.75, linewidth=0, label="through the shortcut")
+    ax.fill_between(edges, np.repeat(middle, 2), 1, color=COLOURS[1], alpha=0.75, linewidth=0, label="through the branch")
+    current = ax.figure.gca()
+    right = ax.twinx()
+    ax.figure.sca(current)  # as it was for who draws with pyplot
+    right.axhline(0, color="black", linewidth=0.6, linestyle=":")
+    cosine = np.ma.masked_invalid(cosine)
+    angle = _median(cosine).filled(np.nan)
+    right.plot(x, angle, color="white", linewidth=4)  # a margin, so that it is not taken for the border of the bands
+    right.plot(x, angle, color="black", linewidth=1.4, label="cosine between them",
+               marker="o" if len(x) <= 40 else None, markersize=3.5)
+    keys = _draw_edge_points(ax, x, _median(together), {"color": "black"})
+    if len(share) > 1:
+        least, largest = [np.repeat(values.filled(np.nan), 2) for values in (share.min(axis=0), share.max(axis=0))]
+        ax.fill_between(edges, least, largest, color="white", alpha=0.5, linewidth=0)
+        right.fill_between(x, cosine.min(axis=0).filled(np.nan), cosine.max(axis=0).filled(np.nan), color="black",
+                           alpha=0.15, linewidth=0)
+        keys[PALE] = Patch(facecolor="white", edgecolor=GREY, linewidth=0.8)
+    _label_flow(ax, right, flow.names, keys)
+    return ax
+
+
+def _label_flow(ax, right, names, keys):
+    ax.set_xlim(-0.5, len(names) - 0.5)
+    ax.set_ylim(0, 1)
+    right.set_ylim(-1, 1)
+    ticks = np.unique(np.linspace(0, len(names) - 1, 12).round().astype(int))
+    ax.set_xticks(ticks, [names[i] for i in ticks], rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_xlabel("block in forward order (input at the left)")
+    ax.set_ylabel("share of the two norms")
+    right.set_ylabel("cosine (line)")
+    (bands, labels), (lines, line_labels) = ax.get_legend_handles_labels(), right.get_legend_handles_labels()
+    ax.legend([*bands, *lines, *keys.values()], [*labels, *line_labels, *keys], ncols=3, loc="lower center",
+              bbox_to_anchor=(0.5, 1.0), frameon=False)  # above the bands, not on them
+
+
+def _with_flow(record):
+    """The record with only the columns of which a flow was recorded."""
+    recorded = ~record.missing("flow_together").all(axis=0) if len(record) else np.zeros(len(record.columns), bool)
+    if not recorded.any():
+        raise ArgumentError("plot: the record has no flow through a shortcut: make it with "
+                            "mr.record_gradients(model, shortcut_flow=True), of a net whose modules add with "
+                            "ops.shortcut_add(f_of_x, x): that of x + f(x) is not recorded")
+    return GradientRecord([column for column, is_recorded in zip(record.columns, recorded, strict=True) if is_recorded],
+                          record._rows)
+
+
+def _check_records(records, labels, quantity):
+    if not records:
+        raise ArgumentError("plot: got no record: give the record of `with mr.record_gradients(model) as record:`")
+    if quantity not in AXIS_LABELS:
+        raise UnknownNameError(f"plot: unknown quantity {quantity!r}: known are {', '.join(AXIS_LABELS)}")
+    for record in records:
+        if not isinstance(record, GradientRecord):
+            raise DTypeError(f"plot: got a {type(record).__name__}, expected a record: the one that "
+                             "`with mr.record_gradients(model) as record:` names")
+        if len(record) == 0:
+            raise ArgumentError("plot: a record is empty: call backward() inside `with mr.record_gradients(model)`")
+        if _recorded(_line_and_points(record, quantity)[0], quantity).count() == 0:
+            if quantity == "update_ratio":
+                hint = "give mr.record_gradients the optimizer, and call its step()"
+            else:
+                hint = "select() may have left out the modules that have it"
+            raise ArgumentError(f"plot: a record has no {quantity}: {hint}")
+    if isinstance(labels, str):
+        raise ArgumentError(f"plot: labels is {labels!r}, expected a list with a name for each record: [{labels!r}]")
+    if labels is not None and len(labels) != len(records):
+        raise ArgumentError(f"plot: got {len(labels)} labels for {len(records)} records")
+
+
+def _line_and_points(record, quantity):
+    """The columns to draw as a line, and those to draw as loose markers (or None)."""
+    layers = record.layers()
+    if not layers.columns:
+        return record, None
+    if quantity == "output_grad_norm" and any(issubclass(column.kind, Block) for column in record.columns):
+        return record.stream(), layers
+    return layers, None
+
+
+def _positions(record):
+    """The x of each column: how many layers deep it is; its place, where the record knows no layers."""
+    depths = [column.depth for column in record.columns]
+    return np.array(depths if any(depths) else range(1, len(depths) + 1))
+
+
+def _recorded(record, quantity):
+    """The values (passes, modules), masked where nothing was recorded."""
+    return np.ma.array(record.values(quantity), mask=record.missing(quantity))
+
+
+def _draw_line(ax, record, quantity, label, style):
+    """Median over the passes, with a band; returns keys for the legend."""
+    values = _recorded(record, quantity)  # (passes, modules)
+    x, median = _positions(record), _median(values)
+    ax.plot(x, _only_drawable(median), color=style["color"], label=label, linewidth=1.8,
+            marker=style["marker"] if len(x) <= 40 else None, markersize=4)
+    keys = {}
+    if len(values) > 1:
+        ax.fill_between(x, _only_drawable(values.min(axis=0)), _only_drawable(values.max(axis=0)),
+                        color=style["color"], alpha=0.18, linewidth=0)
+        keys[BAND] = Patch(color=GREY, alpha=0.3, linewidth=0)
+    return keys | _draw_edge_points(ax, x, median, style)
+
+
+def _draw_points(ax, record, quantity, style):
+    """Medians over the passes as loose markers; returns keys for the legend."""
+    x, median = _positions(record), _median(_recorded(record, quantity))
+    ax.plot(x, _only_drawable(median), linestyle="none", color=style["color"], marker=style["marker"], markersize=3,
+            alpha=0.45)
+    return _draw_edge_points(ax, x, median, style)
+
+
+def _median(values):
+    """The median over the passes that have a value, masked (passes, modules) -> (modules,); NaN if any of them is NaN."""
+    median = np.ma.masked_all(values.shape[1])
+    with np.errstate(invalid="ignore"):  # inf - inf between two infinite passes
+        for i, module in enumerate(values.T):
+            if module.count():
+                median[i] = np.median(module.compressed())
+    return median
+
+
+def _only_drawable(values):
+    """The values with a gap (NaN) where a log axis has no place for them, or where there is none."""
+    values = values.filled(np.nan)
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)
+
+
+def _draw_edge_points(ax, x, values, style):
+    """Mark exact zeros at the bottom edge and non-finite values at the top edge of the axes; returns keys for the legend."""
+    keys = {}
+    for name, marked, height, marker in ((ZERO, values == 0, 0.015, ZERO_MARKER),
+                                         (NOT_FINITE, ~np.isfinite(values), 0.985, NOT_FINITE_MARKER)):
+        marked = marked.filled(False)  # what was not recorded is neither
+        if marked.any():
+            ax.plot(x[marked], np.full(marked.sum(), height), linestyle="none", marker=marker, color=style["color"],
+                    markersize=6, transform=ax.get_xaxis_transform(), clip_on=False)
+            keys[name] = Line2D([], [], color=GREY, linestyle="none", marker=marker, markersize=6)
+    return keys

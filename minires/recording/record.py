@@ -1,0 +1,233 @@
+"""The record of gradients: norms by backward pass and by module, as `record_gradients` leaves them."""
+import csv
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.arrays.norms import PassNumbers
+from minires.engine.tensor import Tensor
+from minires.errors import ArgumentError, DTypeError, FileError, UnknownNameError
+from minires.models import Block
+from minires.ops.shortcut import ShortcutAdd
+from minires.recording.shortcut_flow import FLOW_QUANTITIES
+
+QUANTITIES = ("output_grad_norm", "weight_grad_norm", "weight_norm", "update_ratio")
+
+
+class Column(NamedTuple):
+    """A module in a record."""
+
+    name: str  # dotted, such as "layer2.0.conv1"
+    kind: type  # its class
+    is_layer: bool  # its weight is a kernel or a matrix: what counts as depth
+    depth: int  # how many such layers had made their output by then, itself included; those on shortcuts do not count
+
+
+class GradientRecord:
+    """Norms by backward pass (rows) and module (columns, in forward order: the first made output first).
+
+    Attributes:
+        names: dotted module names, such as "layer2.0.conv1".
+        types: the modules' class names, such as "Conv2d".
+        output_grad_norm: ‖dL/d(output)‖, array (passes, modules); NaN where no gradient reached the output.
+        weight_grad_norm: ‖dL/dW‖ of the module's own `weight`, NaN where it has none.
+        weight_norm: ‖W‖ when the pass ran, before the update.
+        update_ratio: ‖W after the optimizer's step - W before‖ / ‖W before‖, NaN without an optimizer.
+        flow_through_shortcut: of a block y = F(x) + S(x), ‖(∂S/∂x)ᵀ dL/dy‖; NaN where there is no shortcut, where x wants
+            no gradient, and without `record_gradients(…, shortcut_flow=True)`, as the next three.
+        flow_through_branch: ‖(∂F/∂x)ᵀ dL/dy‖.
+        flow_together: the norm of the sum of these two gradients: ‖dL/dx‖, where x goes nowhere else.
+        flow_cosine: the cosine of the angle between these two, 1 where they point the same way; NaN where one is 0.
+
+    All norms are Euclidean, over all elements, computed in float64: a float32 gradient of 1e-30 is not rounded to 0.
+    """
+
+    def __init__(self, columns=(), rows=()):
+        self.columns: list[Column] = list(columns)
+        self._moved: list[dict] = list(rows)  # one a pass
+        self._on_device: list[PassNumbers] = []  # of later passes: nobody has asked for them, and waited for the GPU
+
+    @property
+    def _rows(self) -> list[dict]:
+        """One for each pass, {(quantity, module name): value}; what is still on a GPU is moved to the host."""
+        while self._on_device:
+            self._moved.append(self._on_device[0].row())
+            del self._on_device[0]  # not before its row is there: an interruption loses nothing
+        return self._moved
+
+    @property
+    def names(self) -> list[str]:
+        """The modules' dotted names, in forward order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def types(self) -> list[str]:
+        """The modules' class names, in forward order."""
+        return [column.kind.__name__ for column in self.columns]
+
+    @property
+    def output_grad_norm(self) -> np.ndarray:
+        """‖dL/d(output)‖, (passes, modules)."""
+        return self.values("output_grad_norm")
+
+    @property
+    def weight_grad_norm(self) -> np.ndarray:
+        """‖dL/dW‖, (passes, modules)."""
+        return self.values("weight_grad_norm")
+
+    @property
+    def weight_norm(self) -> np.ndarray:
+        """‖W‖, (passes, modules)."""
+        return self.values("weight_norm")
+
+    @property
+    def update_ratio(self) -> np.ndarray:
+        """‖ΔW‖ / ‖W‖ of the optimizer's step after each pass, (passes, modules)."""
+        return self.values("update_ratio")
+
+    @property
+    def flow_through_shortcut(self) -> np.ndarray:
+        """‖(∂S/∂x)ᵀ dL/dy‖, (passes, modules)."""
+        return self.values("flow_through_shortcut")
+
+    @property
+    def flow_through_branch(self) -> np.ndarray:
+        """‖(∂F/∂x)ᵀ dL/dy‖, (passes, modules)."""
+        return self.values("flow_through_branch")
+
+    @property
+    def flow_together(self) -> np.ndarray:
+        """The norm of both terms' sum, (passes, modules)."""
+        return self.values("flow_together")
+
+    @property
+    def flow_cosine(self) -> np.ndarray:
+        """The cosine between the two terms, (passes, modules)."""
+        return self.values("flow_cosine")
+
+    @property
+    def has_flow(self) -> bool:
+        """Was the flow through a shortcut recorded?"""
+        return any(quantity in FLOW_QUANTITIES for row in self._rows for quantity, _name in row)
+
+    def __len__(self):
+        """The number of recorded backward passes."""
+        return len(self._moved) + len(self._on_device)
+
+    def __repr__(self):
+        return f"<GradientRecord: {len(self)} passes x {len(self.names)} modules>"
+
+    def values(self, quantity: str) -> np.ndarray:
+        """One of the quantities, by its name ("output_grad_norm", "flow_cosine", …), as (passes, modules) float64."""
+        _check_quantity(quantity)
+        return np.array([[row.get((quantity, name), np.nan) for name in self.names] for row in self._rows],
+                        dtype=np.float64).reshape(len(self._rows), len(self.columns))
+
+    def missing(self, quantity: str) -> np.ndarray:
+        """Where nothing was recorded, so that `values` has a NaN that is no number of the pass: (passes, modules) bools."""
+        _check_quantity(quantity)
+        return np.array([[(quantity, name) not in row for name in self.names] for row in self._rows],
+                        dtype=bool).reshape(len(self._rows), len(self.columns))
+
+    def select(self, *kinds):
+        """The same record with fewer columns: those of the given classes (`nn.Conv2d`, `models.Block`) or names.
+
+        Raises:
+            UnknownNameError: nothing fits.
+            DTypeError: this is neither a class nor a name.
+        """
+        for kind in kinds:
+            if not isinstance(kind, (type, str)):
+                raise DTypeError(f"select: got a {type(kind).__name__}, expected classes of modules or names: a module's "
+                                 "name is its .path")
+        classes = tuple(kind for kind in kinds if isinstance(kind, type))
+        names = {kind for kind in kinds if isinstance(kind, str)}
+        kept = [column for column in self.columns if column.name in names or issubclass(column.kind, classes)]
+        if not kept:
+            wanted = ", ".join(kind if isinstance(kind, str) else kind.__name__ for kind in kinds)
+            raise UnknownNameError(f"select: no recorded module is a {wanted}; recorded types are "
+                                   f"{', '.join(sorted(set(self.types))) or 'none: no backward pass was recorded'}")
+        return GradientRecord(kept, self._rows)
+
+    def layers(self):
+        """The same record with only the modules whose weight is a kernel or matrix: convolutions and linear layers."""
+        return GradientRecord([column for column in self.columns if column.is_layer], self._rows)
+
+    def stream(self):
+        """The same record with only the stream: what enters the first block, and each block's output.
+
+        In a residual net this is what the shortcuts carry; in its plain twin, the same places.
+        """
+        blocks = self.select(Block).names
+        first = next(i for i, name in enumerate(self.names) if f"{name}.".startswith(f"{blocks[0]}."))
+        return self.select(Block, *self.names[max(first - 1, 0):first])
+
+    def to_csv(self, path):
+        """Write the record in long form, a line a value: pass,module,type,quantity,value. NaN where it has no meaning.
+
+        The flow through the shortcuts is written if it was recorded.
+
+        Raises:
+            FileError: the file cannot be written.
+        """
+        quantities = QUANTITIES + FLOW_QUANTITIES if self.has_flow else QUANTITIES
+        tables = {quantity: self.values(quantity) for quantity in quantities}
+        try:
+            with open(path, "w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(["pass", "module", "type", "quantity", "value"])
+                for i in range(len(self)):
+                    for j, (name, kind) in enumerate(zip(self.names, self.types, strict=True)):
+                        writer.writerows([i, name, kind, quantity, repr(float(tables[quantity][i, j]))]
+                                         for quantity in quantities)
+        except OSError as error:
+            raise FileError(f"to_csv: cannot write {os.fspath(path)!r}: {error.strerror or error}. "
+                            "Give the path of a file in a folder that exists and can be written to") from error
+
+    def _add_pass(self, numbers):
+        """Add the numbers of a pass, on their device."""
+        self._on_device.append(numbers)
+
+    def _add_to_last_pass(self, arrays, as_row):
+        """Add numbers that are known after the pass, as `PassNumbers.add`."""
+        if self._on_device:
+            self._on_device[-1].add(arrays, as_row)
+        elif self._moved:
+            numbers = PassNumbers()
+            numbers.add(arrays, as_row)
+            self._moved[-1].update(numbers.row())
+
+    def _add_column(self, name, module, on_shortcut):
+        """Make the module's column when its first output appears."""
+        weight = getattr(module, "weight", None)
+        is_layer = isinstance(weight, Tensor) and weight.ndim >= 2
+        depth = self.columns[-1].depth if self.columns else 0
+        if is_layer and not on_shortcut:  # so that a residual net's layers are as deep as those of its plain twin
+            depth += 1
+        self.columns.append(Column(name, type(module), is_layer, depth))
+
+    def _add_column_of_an_add(self, name, before):
+        """Make the column of a shortcut-add that has a name of its own, behind the columns named in `before`."""
+        place = max([i + 1 for i, column in enumerate(self.columns) if column.name in before], default=0)
+        depth = self.columns[place - 1].depth if place else 0
+        self.columns.insert(place, Column(name, ShortcutAdd, False, depth))
+
+
+def _check_quantity(quantity):
+    if quantity not in QUANTITIES + FLOW_QUANTITIES:
+        raise UnknownNameError(f"unknown quantity {quantity!r}: known are {', '.join(QUANTITIES + FLOW_QUANTITIES)}")
+
+
+def stack_records(records) -> GradientRecord:
+    """The passes of several records of nets with the same modules (several seeds, say) as one record.
+
+    Raises:
+        ArgumentError: there is no record, or their modules differ.
+    """
+    records = list(records)
+    if not records:
+        raise ArgumentError("stack_records: got no record")
+    if any(record.names != records[0].names for record in records):
+        raise ArgumentError("stack_records: the records are of different modules, so their columns do not correspond")
+    return GradientRecord(records[0].columns, [row for record in records for row in record._rows])

@@ -1,0 +1,269 @@
+"""The flow through a shortcut: how much of a block's gradient came through the shortcut, and how much through the branch.
+
+A residual block computes y = F(x) + S(x), where the shortcut S is the identity, zero padding or a projection. So
+
+    dL/dx = (∂S/∂x)ᵀ dL/dy + (∂F/∂x)ᵀ dL/dy                    He et al. 2016, arXiv:1603.05027, equation (5)
+            through the shortcut   through the branch
+
+The backward pass adds the two terms up where the ways part, which is at x. `ShortcutFlow` watches what is added there: the
+terms are those of the pass itself. Where a block starts with layers that both ways share, as a pre-activation block with a
+projection does, both terms are followed on through the backward of these layers, to x.
+"""
+import functools
+import heapq
+import math
+import weakref
+
+from minires.arrays.norms import cosine, euclidean_norm
+from minires.engine.backward import topological_order
+from minires.engine.op import Op
+from minires.engine.state import BackwardHook, state
+from minires.engine.tensor import Tensor
+from minires.ops.shortcut import ShortcutAdd
+
+FLOW_QUANTITIES = ("flow_through_shortcut", "flow_through_branch", "flow_together", "flow_cosine")
+
+BRANCH, SHORTCUT = 0, 1  # the places of F(x) and S(x) among the inputs of a ShortcutAdd
+
+
+class Fork:
+    """The place where the ways of a shortcut-add part, and the terms of its gradient that have arrived there."""
+
+    def __init__(self, name, layer, node):
+        self.name = name  # in the record
+        self.layer = layer  # path of the module that adds; None where its terms are wanted at the fork itself
+        self.node = node  # the op whose output goes both ways, or a leaf
+        self.terms = [None, None]  # through the branch, through the shortcut
+
+    def add(self, way, gradient):
+        """The contribution of one op; a branch may use x several times."""
+        term = self.terms[way]
+        self.terms[way] = gradient if term is None else term + gradient  # not in place: the array is the pass's own
+
+
+class ShortcutFlow(BackwardHook):
+    """Measures the flow at each `ShortcutAdd` of a net. `record_gradients(model, shortcut_flow=True)` uses it.
+
+    The add of a module is known by the module's name, "layer1.0", and measured at the module's input. Where a module adds
+    several times, or is the net itself, its adds are numbered in forward order, "body.shortcut_add1" or "shortcut_add1",
+    and each is measured where its ways part.
+    """
+
+    def __init__(self):
+        self._last_pass = {}  # what the last pass measured: name -> [(‖shortcut term‖, ‖branch term‖, ‖sum‖, cosine)]
+        self._names = weakref.WeakKeyDictionary()  # ShortcutAdd -> (its name in the record, its Fork.layer)
+        self._forget()
+
+    def __exit__(self, *exception):
+        super().__exit__(*exception)
+        self._forget()  # what an interrupted pass may have left
+
+    def _forget(self):
+        self._place = {}  # node -> its place in an order of the graph in which each op comes after its inputs
+        self._watched = {}  # op -> [(fork, way, which of the op's inputs the fork is)]
+        self._forks = {}  # node -> the forks there
+        self._measured = {}  # name -> [(‖shortcut term‖, ‖branch term‖, ‖sum‖, cosine)], 0-d arrays
+
+    def after_module(self, module, name, inputs, output):
+        """A module's forward is done: name its adds.
+
+        Args:
+            name: the module's name in the record; "" for the net itself.
+
+        Returns:
+            {name: the ops before the add} of the adds that do not have the module's own name.
+        """
+        order = ops_between(inputs, output)
+        adds = [op for op in order if isinstance(op, ShortcutAdd) and op.layer == (module.path or state.layer)]
+        if name and len(adds) == 1:
+            self._names[adds[0]] = name, module.path
+            return {}
+        numbered = {}
+        for i, add in enumerate(adds):
+            own_name = f"{name}.shortcut_add{i + 1}" if name else f"shortcut_add{i + 1}"
+            self._names[add] = own_name, None
+            numbered[own_name] = order[:order.index(add)]
+        return numbered
+
+    # ---- the backward pass
+
+    def start_of_pass(self, root):
+        """Number the graph, so that the place where two ways meet can be found."""
+        self._forget()
+        self._last_pass = {}
+        self._number(root.op, 0)
+
+    def after_rebuild(self, op, last):
+        """A checkpointed part has been made again: its ops stand in the place of the one that stood for them."""
+        self._finish(op)
+        rebuilt = self._number(last, self._place.get(op, 0))
+        for fork, way, _ in self._watched.pop(op, []):
+            for user in rebuilt:
+                self._watch(fork, way, user)
+
+    def before_step(self, step):
+        """The gradient of an op's output is complete. Do ways part there? Or does it add two ways?"""
+        self._finish(step.op)
+        if isinstance(step.op, ShortcutAdd) and step.op in self._names:
+            name, layer = self._names[step.op]
+            node, users = where_ways_part(step.op, self._place)
+            if node is not None:
+                fork = Fork(name, layer, node)
+                self._forks.setdefault(node, []).append(fork)
+                for op, way, i in users:
+                    self._watched.setdefault(op, []).append((fork, way, i))
+
+    def after_step(self, step):
+        """Take what an op contributes to the forks that it was computed from."""
+        for fork, way, i in self._watched.pop(step.op, []):
+            fork.add(way, step.grad_inputs[i])
+
+    def leaf_gradient(self, leaf, gradient):
+        """Ways may part at a leaf, such as an image whose gradient is wanted."""
+        self._finish(leaf)
+
+    def end_of_pass(self):
+        """Keep what was measured, for `numbers`."""
+        self._last_pass = self._measured
+        self._forget()
+
+    def numbers(self):
+        """(0-d arrays, what makes a row of their values) of the last pass."""
+        arrays = [number for runs in self._last_pass.values() for run in runs for number in run]
+        return arrays, functools.partial(_as_row, {name: len(runs) for name, runs in self._last_pass.items()})
+
+    def measure(self, name, through_shortcut, through_branch):
+        """Both terms of an add are complete, two arrays of one shape."""
+        shortcut_norm, branch_norm = euclidean_norm(through_shortcut), euclidean_norm(through_branch)
+        together = euclidean_norm(through_shortcut + through_branch)
+        angle = cosine(through_shortcut, through_branch, shortcut_norm, branch_norm)
+        self._measured.setdefault(name, []).append((shortcut_norm, branch_norm, together, angle))
+
+    def _number(self, root, start):
+        """Give places, from `start` on, to the nodes behind `root` that have none; returns these."""
+        new = [node for node in topological_order(root) if node not in self._place]
+        self._place.update(zip(new, range(start, start + len(new)), strict=True))
+        return new
+
+    def _watch(self, fork, way, user):
+        """Watch an op of a checkpointed part, if it was computed from the fork."""
+        if isinstance(user, Op):
+            for i, x in enumerate(user.inputs):
+                if x is fork.node:
+                    self._watched.setdefault(user, []).append((fork, way, i))
+
+    def _finish(self, node):
+        """All that comes to this node has come."""
+        for fork in self._forks.pop(node, []):
+            if fork.terms[BRANCH] is not None and fork.terms[SHORTCUT] is not None:
+                through_branch, through_shortcut = at_the_input(fork)
+                self.measure(fork.name, through_shortcut, through_branch)
+
+
+def ops_between(inputs, output) -> list:
+    """The ops that a module's output was computed with, from its inputs on, each after those that made its inputs."""
+    outside = {id(x.op) for x in inputs if isinstance(x, Tensor)}
+    last = output.op if isinstance(output, Tensor) else None
+    order, seen, stack = [], {id(None), *outside}, [(last, False)]
+    while stack:
+        op, inputs_are_done = stack.pop()
+        if inputs_are_done:
+            order.append(op)
+        elif id(op) not in seen and isinstance(op, Op):
+            seen.add(id(op))
+            stack.append((op, True))
+            stack.extend([(x, False) for x in reversed(op.inputs)])
+    return order
+
+
+def where_ways_part(add, place):
+    """Go back from a shortcut-add on both ways, to the first node that both reach.
+
+    Args:
+        add: the `ShortcutAdd`.
+        place: {node: its place in an order in which each op comes after its inputs}.
+
+    Returns:
+        (the node, the ops that use it: [(op, way, which of its inputs the node is)]); (None, []) where a way carries no
+        gradient, or they have nothing in common. A weight that both ways share is not what they started from.
+    """
+    if None in add.inputs:
+        return None, []
+    reached = {}  # node -> [(op, way, i)]: who leads there
+    queue = []  # ops, the last of the order first, so that an op's turn comes after that of all that use it
+    leaves = set()
+    _reach(add.inputs[BRANCH], (add, BRANCH, BRANCH), reached, queue, place)
+    _reach(add.inputs[SHORTCUT], (add, SHORTCUT, SHORTCUT), reached, queue, place)
+    while queue:
+        _, _, node = heapq.heappop(queue)
+        ways = {way for _, way, _ in reached[node]}
+        if not isinstance(node, Op):
+            if len(ways) == 2:
+                leaves.add(node)
+        elif len(ways) == 2:
+            return node, reached[node]
+        else:
+            for i, x in enumerate(node.inputs):
+                if x is not None:
+                    _reach(x, (node, *ways, i), reached, queue, place)
+    if len(leaves) == 1:
+        leaf = leaves.pop()
+        return leaf, reached[leaf]
+    return None, []
+
+
+def _reach(node, user, reached, queue, place):
+    if node not in reached:
+        reached[node] = []
+        first = -place[node] if isinstance(node, Op) else 1  # leaves come last
+        heapq.heappush(queue, (first, id(node), node))
+    reached[node].append(user)
+
+
+def at_the_input(fork):
+    """The terms at the input of the module that adds, [through the branch, through the shortcut].
+
+    From the fork they go on through the ops that lie between, each with one op before it. Where there is no such way, as
+    where no gradient of the input is wanted, the terms are those at the fork.
+    """
+    terms, node = fork.terms, fork.node
+    while fork.layer is not None and _is_inside(node, fork.layer):
+        before = [(i, x) for i, x in enumerate(node.inputs) if isinstance(x, Op)] or list(enumerate(node.inputs[:1]))
+        if len(before) != 1 or before[0][1] is None or getattr(node, "rebuild", None):
+            return fork.terms
+        [(i, node_before)] = before
+        terms = [_through(node, i, term) for term in terms]
+        node = node_before
+    return terms
+
+
+def _is_inside(node, path):
+    """Was this op called by the module of this path, or by one below it?"""
+    return isinstance(node, Op) and node.layer is not None and f"{node.layer}.".startswith(f"{path}.")
+
+
+def _through(op, i, gradient):
+    """The gradient of an op's input i, by its backward."""
+    backward = op.current_backward
+    gradients = backward(gradient)
+    return gradients[i] if isinstance(gradients, tuple) else gradients
+
+
+def _as_row(counts, values):
+    """{(quantity, name): number} of four values for each run; all runs of a module in a pass as one."""
+    row, values = {}, iter(values)
+    for name, count in counts.items():
+        numbers = _all_runs([tuple([next(values) for _ in FLOW_QUANTITIES]) for _ in range(count)])
+        row.update(zip([(quantity, name) for quantity in FLOW_QUANTITIES], numbers, strict=True))
+    return row
+
+
+def _all_runs(runs):
+    """(‖shortcut‖, ‖branch‖, ‖sum‖, cosine) of the terms of several runs, set side by side."""
+    if len(runs) == 1:
+        return runs[0]
+    shortcut, branch, together = [math.hypot(*norms) for norms in list(zip(*runs, strict=True))[:3]]
+    if not (0 < shortcut < math.inf and 0 < branch < math.inf):
+        return shortcut, branch, together, math.nan
+    angle = math.fsum(c * (s / shortcut) * (b / branch) for s, b, _, c in runs if s * b != 0)
+    return shortcut, branch, together, angle

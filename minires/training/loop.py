@@ -1,0 +1,243 @@
+"""The training loop: a net through a number of steps, its numbers on the way, and a state from which it goes on.
+
+A step is decided by the seed and its number alone: which images, in which order, and how they are augmented. All of that is
+drawn on the host, and the loss stays on the device until a row of numbers is made. So a run on a GPU starts as the run on
+the CPU does, and a run that was interrupted goes on as if it had not been.
+"""
+import itertools
+import math
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from minires import ops
+from minires.arrays.backend import array_module, to_host, usable_device
+from minires.engine.backward import no_grad
+from minires.engine.tensor import Tensor
+from minires.errors import AnomalyError, StateError
+
+AUGMENTATION = 1  # tells the generators of the augmentation from those of the order of the images
+
+
+class Row(NamedTuple):
+    """The numbers after a step. Losses are in nats, errors are shares of wrong answers from 0 to 1, NaN if not measured."""
+
+    step: int  # how many steps were made
+    epoch: float  # how many times the training images were seen
+    lr: float  # the learning rate of this step
+    train_loss: float  # the mean over the steps since the last row, as the steps saw it, with their augmentation
+    train_error: float
+    test_loss: float
+    test_error: float
+    seconds: float  # of training and testing so far
+
+
+class Training:
+    """A net and its optimizer on the way through the batches of a data set.
+
+        training = Training(model, optimizer, batches, schedule, prepare, (test_images, test_labels), device="cuda")
+        for row in training.run(steps=64000):
+            ...   # a `Row` after the steps that have one, None after the others
+
+    Args:
+        model: an `nn.Module` that makes logits of images; it is moved to the device.
+        optimizer: of the model's parameters.
+        batches: a `data.Batches`, whose seed decides the augmentation too.
+        schedule: what is stepped after each step, such as `optim.MultiStepLR`, or None.
+        prepare: a function of (images, generator) which makes of a batch what the net is to see, an array of floats; the
+            generator is None while testing. None: the images are taken as they are.
+        test_data: (images, labels), tested at the end of each epoch and of the run, or None.
+        device: "cpu", "cuda", "cuda:1".
+        row_every: how many steps a row of numbers is made of; each waits for the device once.
+
+    Attributes:
+        step: how many steps were made.
+        rows: the `Row`s so far.
+
+    Raises:
+        DeviceError: the device cannot be used; the message says why.
+    """
+
+    def __init__(self, model, optimizer, batches, schedule=None, prepare=None, test_data=None, device="cpu", row_every=20):
+        self.device = usable_device(device)
+        self.model = model.to(self.device)
+        self.optimizer = optimizer
+        self.batches = batches
+        self.schedule = schedule
+        self.prepare = prepare or _as_they_are
+        self.test_data = test_data
+        self.row_every = row_every
+        self.step = 0
+        self.rows = []
+        self.seconds = 0.0
+        self._answers = Answers()  # of the steps since the last row
+
+    def run(self, steps: int):
+        """Train until `steps` steps were made in all; yields after each the `Row` that it ended, or None.
+
+        Leave the loop when you like: between two steps the training can be saved, and be run further.
+
+        Raises:
+            AnomalyError: the loss is not a finite number any more.
+        """
+        per_epoch = len(self.batches)
+        while self.step < steps:
+            epoch, done = divmod(self.step, per_epoch)
+            order = self.batches.order(epoch)
+            for images, labels in itertools.islice(self.batches.batches(order), done, done + steps - self.step):
+                start = time.perf_counter()
+                lr = self.optimizer.lr
+                self._make_step(images, labels)
+                is_last_of_epoch = self.step % per_epoch == 0 or self.step == steps
+                row = None
+                if is_last_of_epoch or self.step % self.row_every == 0:
+                    row = self._make_row(lr, is_last_of_epoch)
+                self.seconds += time.perf_counter() - start
+                if row is not None:
+                    row = row._replace(seconds=self.seconds)
+                    self.rows.append(row)
+                    self._check_finite(row)
+                yield row
+
+    def _make_step(self, images, labels):
+        generator = np.random.default_rng([self.batches.seed, AUGMENTATION, self.step])
+        images = self.prepare(images, generator)
+        logits, loss = train_step(self.model, self.optimizer, images, labels, self.device)
+        if self.schedule is not None:
+            self.schedule.step()
+        self._answers.add(logits, loss, labels)
+        self.step += 1
+
+    def _make_row(self, lr, with_test):
+        train_loss, train_error = self._answers.means()
+        self._answers = Answers()
+        test_loss, test_error = math.nan, math.nan
+        if with_test and self.test_data is not None:
+            test_loss, test_error = self.test()
+        return Row(self.step, self.step / len(self.batches), lr, train_loss, train_error, test_loss, test_error, 0.0)
+
+    def _check_finite(self, row):
+        if not math.isfinite(row.train_loss):
+            raise AnomalyError(f"training: the loss of the steps up to step {row.step} is {row.train_loss}: try a lower "
+                               f"learning rate than {row.lr:g}, or a warm-up. mr.detect_anomaly() finds the op")
+
+    def test(self) -> tuple:
+        """(mean loss, share of wrong answers) on the test data."""
+        images, labels = self.test_data
+        return evaluate(self.model, images, labels, self.prepare, self.device)
+
+    # ---- saving and loading
+
+    def state_dict(self) -> dict:
+        """A flat dict of host arrays and numbers, for `mr.save`: all that the next step depends on, and the rows so far."""
+        parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "answers": self._answers}
+        state = {"step": self.step, "seconds": self.seconds,
+                 "rows": np.array(self.rows, dtype=np.float64).reshape(-1, len(Row._fields))}
+        for prefix, part in parts.items():
+            if part is not None:
+                state |= {f"{prefix}.{name}": value for name, value in part.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state_dict):
+        """Go on from a saved state: of the same net, optimizer, data and batch size, on whichever device.
+
+        Raises:
+            StateError: the state is of another net or optimizer, or not of a training. (What was loaded before that was
+                noticed stays.)
+        """
+        missing = {"step", "seconds", "rows", "answers.losses"} - set(state_dict)
+        if missing:
+            raise StateError(f"load_state_dict: this is no state of a training: it lacks {', '.join(sorted(missing))}")
+        self.model.load_state_dict(_part(state_dict, "model"))
+        self.optimizer.load_state_dict(_part(state_dict, "optimizer"))
+        if self.schedule is not None:
+            self.schedule.load_state_dict(_part(state_dict, "schedule"))
+        self._answers = Answers()
+        self._answers.load_state_dict(_part(state_dict, "answers"))
+        self.step, self.seconds = int(state_dict["step"]), float(state_dict["seconds"])
+        self.rows = [Row(int(values[0]), *map(float, values[1:])) for values in state_dict["rows"]]
+
+
+def train_step(model, optimizer, images, labels, device="cpu"):
+    """One step of gradient descent; returns (logits (N, K), loss) as arrays on the device: nothing waits for them.
+
+    Args:
+        images: floats (N, C, H, W) on the host; labels: integers (N,) on the host.
+    """
+    logits = model(Tensor(images).to(device))
+    loss = ops.cross_entropy(logits, labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return logits.data, loss.data
+
+
+def evaluate(model, images, labels, prepare=None, device="cpu", batch_size=256) -> tuple:
+    """(mean loss, share of wrong answers) of a net on images (N, C, H, W) and labels (N,), in evaluation mode."""
+    prepare = prepare or _as_they_are
+    was_training = model.training
+    model.eval()
+    answers = Answers()
+    try:
+        with no_grad():
+            for start in range(0, len(labels), batch_size):
+                batch = slice(start, start + batch_size)
+                logits = model(Tensor(prepare(images[batch], None)).to(device))
+                answers.add(logits.data, ops.cross_entropy(logits, labels[batch]).data, labels[batch])
+    finally:
+        model.train(was_training)
+    return answers.means()
+
+
+class Answers:
+    """What a net answered in some batches. It stays on the device until it is asked for, and is then fetched at once."""
+
+    def __init__(self):
+        self._on_device = []  # for each batch: loss (), the class of the largest logit (N,); and the labels, on the host
+        self.losses = np.zeros(0)  # of the batches that were fetched, in nats
+        self.wrong = np.zeros(0, dtype=np.int64)  # how many answers were wrong
+        self.counts = np.zeros(0, dtype=np.int64)  # of how many
+
+    def add(self, logits, loss, labels):
+        """Take the logits (N, K) and the mean loss () of a batch, both on the device, and its labels on the host."""
+        self._on_device.append((loss, logits.argmax(axis=1), labels))
+
+    def means(self) -> tuple:
+        """(mean loss of the examples, share of wrong answers)."""
+        self._fetch()
+        total = self.counts.sum()
+        return float((self.losses * self.counts).sum() / total), float(self.wrong.sum() / total)
+
+    def state_dict(self) -> dict:
+        """The fetched numbers as host arrays."""
+        self._fetch()
+        return {"losses": self.losses, "wrong": self.wrong, "counts": self.counts}
+
+    def load_state_dict(self, state_dict):
+        """Take the numbers of a state dict."""
+        self.losses, self.wrong, self.counts = [state_dict[name].copy() for name in ("losses", "wrong", "counts")]
+
+    def _fetch(self):
+        if not self._on_device:
+            return
+        losses, classes, labels = zip(*self._on_device, strict=True)
+        xp = array_module(classes[0])
+        losses = to_host(xp.stack([xp.asarray(loss) for loss in losses])).astype(np.float64)  # (batches,)
+        counts = np.array([len(part) for part in labels])
+        is_wrong = to_host(xp.concatenate(classes)) != np.concatenate(labels)                 # (examples,)
+        wrong = np.add.reduceat(is_wrong.astype(np.int64), np.cumsum(counts) - counts)        # -> (batches,)
+        self.losses = np.concatenate([self.losses, losses])
+        self.wrong = np.concatenate([self.wrong, wrong])
+        self.counts = np.concatenate([self.counts, counts])
+        self._on_device = []
+
+
+def _part(state_dict, prefix):
+    """The entries of a flat dict whose names begin with "PREFIX.", without it."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): value for name, value in state_dict.items() if name.startswith(start)}
+
+
+def _as_they_are(images, generator):
+    return images

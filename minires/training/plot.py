@@ -1,0 +1,50 @@
+"""The picture of a training: loss and errors over its steps."""
+import itertools
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.ticker import MaxNLocator
+
+from minires.errors import ArgumentError
+from minires.recording.plot import COLOURS, GREY
+
+
+def training_curves(rows, axes=None):
+    """Draw loss and share of wrong answers over the steps of a training, for training and test images.
+
+    Where the learning rate changed there is a dotted line with its new value.
+
+    Args:
+        rows: the `Row`s of a `minires.training.Training`.
+        axes: two Axes to draw in, those of a new figure where None.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ArgumentError: there is no row.
+    """
+    if not rows:
+        raise ArgumentError("training_curves: got no row: train for some steps first")
+    axes = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")[1] if axes is None else axes
+    tested = [row for row in rows if not np.isnan(row.test_loss)]
+    steps, test_steps = [row.step for row in rows], [row.step for row in tested]
+    curves = (("loss in nats", [row.train_loss for row in rows], [row.test_loss for row in tested]),
+              ("wrong answers in %", [100 * row.train_error for row in rows], [100 * row.test_error for row in tested]))
+    for ax, (quantity, training, test) in zip(axes, curves, strict=True):
+        ax.plot(steps, training, color=COLOURS[0], linewidth=1.2, label="training, as the steps saw it",
+                marker="." if len(steps) == 1 else None)
+        if tested:
+            ax.plot(test_steps, test, color=COLOURS[1], linewidth=1.2, marker="o", markersize=4, label="test")
+        for before, after in itertools.pairwise(rows):
+            if after.lr != before.lr:
+                ax.axvline(before.step, color=GREY, linestyle=":", linewidth=1)
+                ax.annotate(f"lr {after.lr:.2g}", (before.step, 1), (3, -3), xycoords=("data", "axes fraction"),
+                            textcoords="offset points", va="top", fontsize=8, color=GREY)
+        ax.set_xlabel("step")
+        ax.set_ylabel(quantity)
+        ax.set_ylim(bottom=0)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.grid(True, alpha=0.3)
+    axes[1].legend(loc="best")
+    return axes[0].figure

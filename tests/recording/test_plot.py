@@ -1,0 +1,384 @@
+"""The figures: what is drawn where, on which axis, with which words. No image is compared."""
+import os
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.colors import to_rgba
+
+import minires as mr
+from minires import models, nn, ops
+from minires.errors import ArgumentError, DTypeError, UnknownNameError
+from minires.recording import plot
+from minires.recording.recorder import Column
+
+NOTHING = object()  # stands in a table where a pass recorded no number
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    pyplot.close("all")
+
+
+def images(seed=0):
+    return mr.Tensor(np.random.default_rng(seed).standard_normal((4, 1, 8, 8)).astype(np.float32))
+
+
+def recorded(net, seeds=(0,)):
+    with mr.record_gradients(net) as record:
+        for seed in seeds:
+            ops.cross_entropy(net(images(seed)), np.arange(4)).backward()
+    return record
+
+
+def small_net(**options):
+    return models.cifar_net(8, **{"width": 2, "in_channels": 1, **options})
+
+
+def table(*rows, quantity="output_grad_norm", kind=nn.Conv2d):
+    """A record of these rows, one a pass, with the layers "a", "b", …"""
+    columns = [Column(chr(ord("a") + i), kind, kind is nn.Conv2d, i + 1 if kind is nn.Conv2d else 0)
+               for i in range(len(rows[0]))]
+    return mr.GradientRecord(columns, [{(quantity, column.name): value
+                                        for column, value in zip(columns, row, strict=True) if value is not NOTHING}
+                                       for row in rows])
+
+
+def is_loose(line):
+    return line.get_linestyle() == "None"
+
+
+def in_axes_units(line, ax):
+    """Is the line's y a height in the axes (0 bottom, 1 top) rather than a value?"""
+    return line.get_transform() == ax.get_xaxis_transform()
+
+
+def legend_of(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()] if ax.get_legend() else []
+
+
+# ---- lines and points
+
+
+def test_a_net_of_blocks_shows_its_stream_as_a_line_and_its_layers_as_points():
+    record = recorded(small_net())
+    ax = mr.plot.gradient_norms(record, labels=["residual"])
+    line, points = ax.lines
+    stream, layers = record.stream(), record.layers()
+    assert not is_loose(line)
+    np.testing.assert_array_equal(line.get_xdata(), [1, 3, 5, 7])
+    np.testing.assert_array_equal(line.get_ydata(), stream.output_grad_norm[0])
+    assert is_loose(points)
+    assert points.get_marker() not in ("None", None, "")
+    np.testing.assert_array_equal(points.get_xdata(), range(1, 9))
+    np.testing.assert_array_equal(points.get_ydata(), layers.output_grad_norm[0])
+    assert line.get_color() == points.get_color()
+    assert legend_of(ax) == ["residual", plot.STREAM, plot.LAYERS]
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_net_without_blocks_shows_one_line_through_its_layers(activation):
+    record = recorded(models.flat_net(3, width=2, activation=activation))
+    ax = mr.plot.gradient_norms(record)
+    line, = ax.lines
+    np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
+    np.testing.assert_array_equal(line.get_ydata(), record.layers().output_grad_norm[0])
+    assert record.layers().names == ["layer1.conv", "layer2.conv", "layer3.conv", "fc"]
+    assert ax.get_legend() is None
+
+
+def test_the_input_is_at_the_left():
+    ax = mr.plot.gradient_norms(recorded(small_net()))
+    left, right = ax.get_xlim()
+    assert left < 1 < 8 < right
+    assert "input at the left" in ax.get_xlabel()
+
+
+def test_twins_with_projections_stand_at_the_same_places():
+    records = [recorded(small_net(residual=residual, shortcut="B")) for residual in (True, False)]
+    ax = mr.plot.gradient_norms(records)
+    residual_line, _, plain_line, _ = ax.lines
+    np.testing.assert_array_equal(residual_line.get_xdata(), plain_line.get_xdata())
+
+
+def test_a_narrowed_record_is_drawn_as_it_is():
+    record = recorded(small_net())
+    activations, = mr.plot.gradient_norms(record.select(nn.ReLU)).lines
+    np.testing.assert_array_equal(activations.get_ydata(), record.select(nn.ReLU).output_grad_norm[0])
+    stream, = mr.plot.gradient_norms(record.stream()).lines
+    np.testing.assert_array_equal(stream.get_ydata(), record.stream().output_grad_norm[0])
+    convolutions, = mr.plot.gradient_norms(record.select(nn.Conv2d)).lines
+    np.testing.assert_array_equal(convolutions.get_ydata(), record.select(nn.Conv2d).output_grad_norm[0])
+
+
+def test_what_knows_no_layers_is_numbered():
+    line, = mr.plot.gradient_norms(table([3.0, 2.0, 1.0], kind=nn.ReLU)).lines
+    np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
+
+
+@pytest.mark.parametrize(("quantity", "label"), [
+    ("output_grad_norm", "‖dL/d(output)‖"), ("weight_grad_norm", "‖dL/dW‖"), ("weight_norm", "‖W‖"),
+    ("update_ratio", "‖ΔW‖ / ‖W‖"),
+])
+def test_a_quantity_is_drawn_on_a_log_axis_that_names_it(quantity, label):
+    record = table([1e-9, 1.0, 1e3], quantity=quantity)
+    ax = mr.plot.gradient_norms(record, quantity=quantity)
+    assert ax.get_yscale() == "log"
+    assert ax.get_xscale() == "linear"
+    assert ax.get_ylabel() == label
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [1e-9, 1.0, 1e3])
+
+
+def test_quantities_of_weights_are_lines_through_the_layers_of_any_net():
+    record = recorded(small_net())
+    line, = mr.plot.gradient_norms(record, quantity="weight_grad_norm").lines
+    np.testing.assert_array_equal(line.get_ydata(), record.layers().weight_grad_norm[0])
+
+
+def test_each_record_has_a_line_of_its_own_colour_and_marker_and_its_label():
+    ax = mr.plot.gradient_norms([table([1.0, 2.0]), table([3.0, 4.0]), table([5.0, 6.0])], labels=["x", "y", "z"])
+    assert [line.get_label() for line in ax.lines] == ["x", "y", "z"]
+    assert legend_of(ax) == ["x", "y", "z"]
+    assert len({to_rgba(line.get_color()) for line in ax.lines}) == 3
+    assert len({line.get_marker() for line in ax.lines}) == 3
+    np.testing.assert_array_equal([line.get_ydata() for line in ax.lines], [[1, 2], [3, 4], [5, 6]])
+
+
+def test_more_records_than_colours_are_all_drawn():
+    ax = mr.plot.gradient_norms([table([float(i)]) for i in range(1, 10)])
+    assert len(ax.lines) == 9
+
+
+def test_a_long_line_has_no_markers():
+    line, = mr.plot.gradient_norms(table([1.0] * 60)).lines
+    assert line.get_marker() == "None"
+
+
+# ---- several passes
+
+
+def test_several_passes_are_their_median_with_a_band_from_the_least_to_the_largest():
+    ax = mr.plot.gradient_norms(table([1.0, 10.0], [2.0, 30.0], [9.0, 20.0]), labels=["seeds"])
+    line, = ax.lines
+    np.testing.assert_array_equal(line.get_ydata(), [2, 20])
+    band, = ax.collections
+    vertices = {tuple(vertex) for vertex in band.get_paths()[0].vertices}
+    assert {(1, 1), (1, 9), (2, 10), (2, 30)} <= vertices
+    assert {y for _, y in vertices} == {1, 9, 10, 30}
+    assert legend_of(ax) == ["seeds", plot.BAND]
+
+
+def test_stacked_seeds_are_a_band():
+    record = mr.stack_records([recorded(small_net(seed=seed)) for seed in range(3)])
+    ax = mr.plot.gradient_norms(record)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), np.median(record.stream().output_grad_norm, axis=0))
+    assert len(ax.collections) == 1
+
+
+def test_one_pass_has_no_band():
+    assert list(mr.plot.gradient_norms(table([1.0, 2.0])).collections) == []
+
+
+def test_passes_without_a_number_are_left_out_of_the_median():
+    record = table([1.0, NOTHING], [3.0, 5.0], [NOTHING, NOTHING], quantity="update_ratio")
+    ax = mr.plot.gradient_norms(record, quantity="update_ratio")
+    line, = ax.lines
+    np.testing.assert_array_equal(line.get_ydata(), [2, 5])
+    assert plot.NOT_FINITE not in legend_of(ax)
+
+
+# ---- what a log axis cannot show
+
+
+def edge_points(ax):
+    """{legend entry: places} of the points that are marked at an edge."""
+    names = {plot.ZERO_MARKER: plot.ZERO, plot.NOT_FINITE_MARKER: plot.NOT_FINITE}
+    return {names[line.get_marker()]: list(line.get_xdata()) for line in ax.lines if in_axes_units(line, ax)}
+
+
+def test_zeros_and_what_is_not_finite_are_marked_at_the_edges_and_leave_gaps():
+    ax = mr.plot.gradient_norms(table([1.0, 0.0, np.nan, np.inf, 2.0]), labels=["net"])
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [1, np.nan, np.nan, np.nan, 2])
+    assert edge_points(ax) == {plot.ZERO: [2], plot.NOT_FINITE: [3, 4]}
+    heights = {line.get_marker(): set(line.get_ydata()) for line in ax.lines if in_axes_units(line, ax)}
+    assert max(heights[plot.ZERO_MARKER]) < 0.1
+    assert min(heights[plot.NOT_FINITE_MARKER]) > 0.9
+    assert legend_of(ax) == ["net", plot.ZERO, plot.NOT_FINITE]
+    ax.figure.canvas.draw()
+
+
+def test_a_record_of_zeros_alone_can_be_drawn():
+    ax = mr.plot.gradient_norms(table([0.0, 0.0]))
+    assert edge_points(ax) == {plot.ZERO: [1, 2]}
+    assert ax.get_yscale() == "log"
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_what_was_not_recorded_is_a_gap_without_a_mark(passes):
+    ax = mr.plot.gradient_norms(table(*[[1.0, NOTHING, 2.0]] * passes))
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [1, np.nan, 2])
+    assert edge_points(ax) == {}
+
+
+def test_a_nan_in_one_of_several_passes_is_marked():
+    assert edge_points(mr.plot.gradient_norms(table([1.0, 2.0], [1.0, np.nan], [1.0, 3.0]))) == {plot.NOT_FINITE: [2]}
+
+
+def test_two_infinite_passes_are_marked_without_a_warning():
+    assert edge_points(mr.plot.gradient_norms(table([1.0, np.inf], [1.0, np.inf]))) == {plot.NOT_FINITE: [2]}
+
+
+def test_dead_layers_of_a_real_net_are_marked():
+    net = small_net(residual=False, batch_norm=False)
+    nn.init.zeros_(net.layer2[0].conv2.weight)
+    ax = mr.plot.gradient_norms(recorded(net))
+    # after a convolution that is all zeros every ReLU stands at 0 and passes no gradient: only fc, layer 8, has one
+    assert edge_points(ax) == {plot.ZERO: [1, 2, 3, 4, 5, 6, 7]}
+
+
+# ---- the axes and the state of pyplot
+
+
+def test_the_given_axes_are_drawn_in_and_nothing_of_pyplot_changes():
+    figure, (left, middle, right) = pyplot.subplots(1, 3)
+    pyplot.sca(left)
+    assert mr.plot.gradient_norms(table([1.0, 2.0]), ax=middle) is middle
+    assert mr.plot.gradient_heatmap(table([1.0, 2.0]), ax=right) is right
+    assert pyplot.get_fignums() == [figure.number]
+    assert pyplot.gca() is left
+    assert [len(axes.lines) for axes in (left, middle, right)] == [0, 1, 0]
+    assert [len(axes.images) for axes in (left, middle, right)] == [0, 0, 2]
+
+
+@pytest.mark.parametrize("draw", [mr.plot.gradient_norms, mr.plot.gradient_heatmap])
+def test_without_axes_there_is_one_new_figure_and_the_settings_stay(draw):
+    before = dict(matplotlib.rcParams)
+    ax = draw(table([1.0, 2.0]))
+    assert pyplot.get_fignums() == [ax.figure.number]
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_figures_are_drawn_without_a_screen():
+    code = ("import matplotlib, minires as mr; from minires import models, nn, ops\n"
+            "net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))\n"
+            "with mr.record_gradients(net) as record:\n"
+            "    net(mr.Tensor([[[1, 2], [3, 4]]])).sum().backward()\n"
+            "ax = mr.plot.gradient_norms(record)\n"
+            "ax.figure.canvas.draw()\n"
+            "print(matplotlib.get_backend().lower(), len(ax.lines))\n")
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    backend, lines = done.stdout.split()
+    assert lines == "1"
+    assert backend == "agg" or sys.platform in ("win32", "darwin")  # which always have a screen to draw on
+
+
+# ---- the heat map
+
+
+def test_a_heat_map_has_layers_upward_and_passes_to_the_right():
+    ax = mr.plot.gradient_heatmap(table([1.0, 10.0], [100.0, 1000.0], [1e-3, 1e-4]))
+    image = ax.images[0]
+    np.testing.assert_allclose(image.get_array(), [[0, 2, -3], [1, 3, -4]])
+    assert image.origin == "lower"
+    assert ax.get_ylim()[0] < ax.get_ylim()[1]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    assert "input at the bottom" in ax.get_ylabel()
+    assert ax.get_xlabel() == "backward pass"
+    assert ax.get_legend() is None
+    colour_bar = next(axes for axes in ax.figure.axes if axes is not ax)
+    assert colour_bar.get_ylabel() == "log10 ‖dL/d(output)‖"
+    assert colour_bar is image.colorbar.ax
+
+
+def test_a_heat_map_of_a_net_shows_its_stream_or_its_layers():
+    record = recorded(small_net(), seeds=(0, 1))
+    ax = mr.plot.gradient_heatmap(record)
+    np.testing.assert_allclose(ax.images[0].get_array(), np.log10(record.stream().output_grad_norm).T)
+    assert [label.get_text() for label in ax.get_yticklabels()] == record.stream().names
+    ax = mr.plot.gradient_heatmap(record, quantity="weight_norm")
+    np.testing.assert_allclose(ax.images[0].get_array(), np.log10(record.layers().weight_norm).T)
+
+
+def test_a_heat_map_marks_zeros_black_what_is_not_finite_red_and_leaves_the_rest_clear():
+    ax = mr.plot.gradient_heatmap(table([1.0, 0.0, np.nan, np.inf, NOTHING]))
+    marks = np.asarray(ax.images[1].get_array())[:, 0]
+    np.testing.assert_array_equal(marks[0], [0, 0, 0, 0])
+    np.testing.assert_array_equal(marks[1], [0, 0, 0, 1])
+    np.testing.assert_array_equal(marks[2], [1, 0, 0, 1])
+    np.testing.assert_array_equal(marks[3], [1, 0, 0, 1])
+    np.testing.assert_array_equal(marks[4], [0, 0, 0, 0])
+    assert np.ma.getmaskarray(ax.images[0].get_array())[:, 0].tolist() == [False, True, True, True, True]
+    assert legend_of(ax) == [plot.ZERO, plot.NOT_FINITE]
+    ax.figure.canvas.draw()
+
+
+def test_a_heat_map_of_many_layers_names_some_of_them_from_the_first_to_the_last():
+    ax = mr.plot.gradient_heatmap(table([1.0] * 100))
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert 2 <= len(names) <= 12
+    assert (names[0], names[-1]) == ("a", chr(ord("a") + 99))
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [np.nan, np.inf]])
+def test_a_heat_map_without_a_number_to_map_can_be_drawn(values):
+    ax = mr.plot.gradient_heatmap(table(values))
+    ax.figure.canvas.draw()
+    assert np.ma.getmaskarray(ax.images[0].get_array()).all()
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize("draw", [mr.plot.gradient_norms, mr.plot.gradient_heatmap])
+def test_an_unknown_quantity_is_named_with_those_that_there_are(draw):
+    with pytest.raises(UnknownNameError, match=r"unknown quantity 'loss': known are output_grad_norm, .*update_ratio$"):
+        draw(table([1.0]), quantity="loss")
+    assert pyplot.get_fignums() == []
+
+
+@pytest.mark.parametrize("draw", [mr.plot.gradient_norms, mr.plot.gradient_heatmap])
+def test_an_empty_record_says_what_to_do(draw):
+    with pytest.raises(ArgumentError, match=r"a record is empty: call backward\(\) inside"):
+        draw(mr.GradientRecord())
+    assert pyplot.get_fignums() == []
+
+
+@pytest.mark.parametrize("draw", [mr.plot.gradient_norms, mr.plot.gradient_heatmap])
+def test_a_record_without_the_quantity_says_what_to_do(draw):
+    with pytest.raises(ArgumentError, match=r"a record has no update_ratio: give mr\.record_gradients the optimizer"):
+        draw(recorded(small_net()), quantity="update_ratio")
+    with pytest.raises(ArgumentError, match=r"a record has no weight_norm: select\(\) may have left out"):
+        draw(recorded(small_net()).select(nn.ReLU), quantity="weight_norm")
+    assert pyplot.get_fignums() == []
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x]], ids=["alone", "in a list"])
+@pytest.mark.parametrize("thing", [None, mr.record_gradients(nn.ReLU())], ids=["None", "the recorder"])
+def test_what_is_no_record_is_refused(thing, wrap):
+    with pytest.raises(DTypeError, match=f"plot: got a {type(thing).__name__}, expected a record: the one that `with"):
+        mr.plot.gradient_norms(wrap(thing))
+    assert pyplot.get_fignums() == []
+
+
+def test_records_may_come_from_a_generator():
+    assert len(mr.plot.gradient_norms(table([value]) for value in (1.0, 2.0)).lines) == 2
+
+
+def test_one_text_is_no_list_of_labels():
+    with pytest.raises(ArgumentError, match=r"labels is 'x', expected a list with a name for each record: \['x'\]"):
+        mr.plot.gradient_norms(table([1.0]), labels="x")
+
+
+def test_no_record_and_a_wrong_number_of_labels_are_errors():
+    with pytest.raises(ArgumentError, match="got no record"):
+        mr.plot.gradient_norms([])
+    with pytest.raises(ArgumentError, match="got 1 labels for 2 records"):
+        mr.plot.gradient_norms([table([1.0]), table([2.0])], labels=["one"])
+    assert pyplot.get_fignums() == []
