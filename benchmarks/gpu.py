@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.gpu_checks import SGD, Step, checks
-from minires.arrays.backend import cuda_module, parse_device, usable_device
+from minires.arrays.backend import parse_device, usable_device
+from minires.arrays.cuda import cuda_module
 from minires.cli import doctor
 from minires.errors import MiniresError
 

@@ -24,7 +24,7 @@ from matplotlib import pyplot
 
 import minires as mr
 from minires import models, nn
-from minires.course import lesson, theory
+from minires.course import lesson, measures, theory
 
 options = lesson.options(__doc__)
 checks = lesson.Checks()
@@ -89,7 +89,7 @@ def output_gradients(activation, name, depth):
 # a factor λ = (1 + 2 cos(π/(H + 1)))/3.
 #
 # We fit a straight line through the logarithms of ‖dL/dx‖, without the layers at the two ends, and only where the gradient
-# is not below what float32 can hold well. Its slope is the factor. (``theory.factor_per_layer`` does it.)
+# is not below what float32 can hold well. Its slope is the factor. (``measures.factor_per_layer`` does it.)
 #
 # Where weights are larger, tanh leaves its linear range: the signal grows until the activation saturates, where its
 # derivative is small. A sigmoid is never quite linear: its output is near 1/2 even without any signal, and Glorot's weights
@@ -115,7 +115,7 @@ def predicted_factor(activation, name):
 def deepest_that_is_alive(activation, name):
     """The deepest net in which there is something to fit, and each seed's factor."""
     for depth in reversed(DEPTHS):
-        factors = theory.factor_per_layer(output_gradients(activation, name, depth))
+        factors = measures.factor_per_layer(output_gradients(activation, name, depth))
         if not np.isnan(factors).any():
             break
     return depth, factors
@@ -228,10 +228,10 @@ def dense_factors(activation, gain):
 dense = {"sigmoid": dense_factors("sigmoid", 1.0), "relu": dense_factors("relu", math.sqrt(1 / 3)),
          "tanh": dense_factors("tanh", 1.0)}
 factor = theory.mean_field_factor("sigmoid", 1.0)
-checks.add("wide, sigmoid, variance 1/fan_in: factor per layer", theory.factor_per_layer(dense["sigmoid"]),
+checks.add("wide, sigmoid, variance 1/fan_in: factor per layer", measures.factor_per_layer(dense["sigmoid"]),
            0.97 * factor, 1.03 * factor, f"mean field {factor:.3g}; at most 1/4")
 factor = theory.linear_factor("relu", math.sqrt(1 / 3))
-checks.add("wide, relu, PyTorch's default: factor per layer", theory.factor_per_layer(dense["relu"]),
+checks.add("wide, relu, PyTorch's default: factor per layer", measures.factor_per_layer(dense["relu"]),
            0.97 * factor, 1.03 * factor, f"sqrt(1/6) = {factor:.3g}")
 middle, last = LAYERS // 4, LAYERS                              # from layer 10 to layer 40: four times as deep
 checks.add("wide, tanh, Glorot: ‖dL/dx‖, layer 10 / layer 40", dense["tanh"][:, middle - 1] / dense["tanh"][:, last - 1],

@@ -24,7 +24,7 @@ from matplotlib import pyplot
 
 import minires as mr
 from minires import models, nn
-from minires.course import lesson, theory
+from minires.course import lesson, measures, theory
 
 options = lesson.options(__doc__)
 checks = lesson.Checks()
@@ -65,7 +65,7 @@ def dense_gradients(activation, units, sigma):
 
 dense = {}  # (units, fan_in·σ²): (seeds,) factors
 for units, v in lesson.progress([(units, v) for units in UNITS for v in VARIANCES], "relu"):
-    dense[units, v] = theory.factor_per_layer(dense_gradients("relu", units, math.sqrt(v / units)))
+    dense[units, v] = measures.factor_per_layer(dense_gradients("relu", units, math.sqrt(v / units)))
 for v in VARIANCES:
     factor = theory.linear_factor("relu", math.sqrt(v))
     checks.add(f"relu, {UNITS[-1]} units, fan_in·σ² = {v}: factor per layer", dense[UNITS[-1], v], 0.97 * factor,
@@ -89,8 +89,8 @@ def weights_above_1(activation, units, sigma):
     return np.array([w.max() for w in weights]), np.array([(w > 1).mean() for w in weights])
 
 
-small_factors = theory.factor_per_layer(dense_gradients(**SMALL))
-large_factors = theory.factor_per_layer(dense_gradients(**LARGE))
+small_factors = measures.factor_per_layer(dense_gradients(**SMALL))
+large_factors = measures.factor_per_layer(dense_gradients(**LARGE))
 small_share, large_share = weights_above_1(**SMALL)[1], weights_above_1(**LARGE)[1]
 checks.add("relu, 256 units, σ = 0.2: share of weights above 1 in size", small_share, 0, 1e-5, "5 σ: 6e-7")
 checks.add("sigmoid, 64 units, σ = 1: share of weights above 1 in size", large_share, 0.30, 0.33, "1 σ: 0.317")
@@ -108,7 +108,7 @@ checks.add("sigmoid, 64 units, σ = 1: factor per layer", large_factors, 0.93 * 
            f"mean field {factor:.3g}")
 factor = theory.mean_field_factor("sigmoid", 4.0)
 checks.add("sigmoid, 256 units, fan_in·σ² = 16: factor per layer",
-           theory.factor_per_layer(dense_gradients("sigmoid", 256, 0.25)), 0.96 * factor, 1.04 * factor,
+           measures.factor_per_layer(dense_gradients("sigmoid", 256, 0.25)), 0.96 * factor, 1.04 * factor,
            f"mean field {factor:.3g}; below 1")
 
 # %%
@@ -156,7 +156,7 @@ records = {case: measure(*case) for case in lesson.progress(cases, "convolutions
 for scale in (1.0, 1.5):
     factor = theory.linear_factor("relu", scale * math.sqrt(2)) * PADDING
     checks.add(f"convolutions, relu, {scale:g} x He: factor per layer",
-               theory.factor_per_layer(records["relu", scale, DEEPEST].output_grad_norm), 0.93 * factor, 1.07 * factor,
+               measures.factor_per_layer(records["relu", scale, DEEPEST].output_grad_norm), 0.93 * factor, 1.07 * factor,
                f"{scale:g}·λ = {factor:.3g}")
 exploded = records["relu", 1.5, DEEPEST].output_grad_norm
 checks.add(f"convolutions, relu, 1.5 x He, {DEEPEST} layers: ‖dL/dx‖, first layer / last", exploded[:, 0] / exploded[:, -1],
@@ -170,7 +170,7 @@ checks.add("convolutions, 1.5 x He: standard deviation σ of the weights",
 # promises the gain itself, 2.1. But large signals drive it to where it is flat.
 
 gain = 1.5 * math.sqrt(2)
-tanh_factors = theory.factor_per_layer(records["tanh", 1.5, DEEPEST].output_grad_norm)
+tanh_factors = measures.factor_per_layer(records["tanh", 1.5, DEEPEST].output_grad_norm)
 factor = theory.mean_field_factor("tanh", gain) * PADDING
 checks.add("convolutions, tanh, 1.5 x He: factor per layer", tanh_factors, 0.93 * factor, 1.07 * factor,
            f"mean field {factor:.3g}")
@@ -186,7 +186,7 @@ checks.add("convolutions, tanh, 1.5 x He: factor / linear theory",
 SCATTER_DEPTH = 32
 scatter = {}
 for width in (4, 32):
-    factors = theory.factor_per_layer(measure("relu", 1.0, SCATTER_DEPTH, width).output_grad_norm)
+    factors = measures.factor_per_layer(measure("relu", 1.0, SCATTER_DEPTH, width).output_grad_norm)
     scatter[width] = float(np.log(factors.max() / factors.min()))
 if len(options.seeds) > 1:                                      # one seed does not scatter
     checks.add("convolutions, relu, He: scatter of the seeds, 4 channels / 32", scatter[4] / scatter[32], 1, math.inf,
@@ -211,7 +211,7 @@ def layers_until_overflow(scale, depth, seed):
     return depth
 
 
-expected = math.log(theory.LARGEST) / math.log(2 * PADDING)
+expected = math.log(measures.LARGEST) / math.log(2 * PADDING)
 survived = [layers_until_overflow(2.0, 200, seed) for seed in options.seeds]
 checks.add("convolutions, relu, 2 x He: layers before float32 overflows", survived, 0.85 * expected, 1.15 * expected,
            f"ln 3.4e38 / ln 2λ = {expected:.0f}")

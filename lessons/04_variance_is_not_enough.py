@@ -25,7 +25,7 @@ from matplotlib import pyplot
 
 import minires as mr
 from minires import models, nn
-from minires.course import lesson, theory
+from minires.course import lesson, measures, theory
 
 options = lesson.options(__doc__)
 checks = lesson.Checks()
@@ -38,7 +38,7 @@ checks = lesson.Checks()
 # with s = 0.01 is all but gone. "The right variance" says that the mean of s² is 1, and no more.
 #
 # A backward pass gives one row of J. With a batch of n copies of one input, and the n unit vectors as gradients, it gives
-# them all. (``theory.squared_singular_values`` does it.)
+# them all. (``measures.squared_singular_values`` does it.)
 
 DEPTHS = options.pick(tiny=(4, 16), default=(4, 16, 64), full=(4, 16, 64, 128))
 CHECKED = 16  # the depth of the rows below
@@ -67,7 +67,7 @@ def dense_spectra(activation, init, depth, size=1.0):
     spectra = []
     for seed in options.seeds:
         x = mr.Tensor(size * np.random.default_rng(seed).standard_normal((1, UNITS))).to(options.device)
-        spectra.append(theory.squared_singular_values(dense_net(activation, init, UNITS, depth, seed, np.float64), x))
+        spectra.append(measures.squared_singular_values(dense_net(activation, init, UNITS, depth, seed, np.float64), x))
     return np.array(spectra)
 
 
@@ -267,7 +267,7 @@ def convolution_spectra(init):
         net = nn.Sequential(*[nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False) for _ in range(CONVOLUTIONS)])
         net = nn.init.initialize_(net.astype(np.float64), init, seed).to(options.device)
         x = mr.Tensor(np.random.default_rng(seed).standard_normal((1, CHANNELS, H, H))).to(options.device)
-        spectra.append(theory.squared_singular_values(net, x))
+        spectra.append(measures.squared_singular_values(net, x))
     return np.array(spectra)
 
 

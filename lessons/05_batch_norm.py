@@ -27,7 +27,7 @@ from matplotlib import pyplot
 
 import minires as mr
 from minires import models, nn, ops
-from minires.course import lesson, theory
+from minires.course import lesson, measures
 
 options = lesson.options(__doc__)
 checks = lesson.Checks()
@@ -83,7 +83,7 @@ def dense_factors(activation, batch, frozen=False, scale=1.0):
         with mr.record_gradients(net) as record:
             net(x).backward(gradient.data)
         norms.append(record.select(nn.BatchNorm2d).output_grad_norm[0])
-    return theory.factor_per_layer(norms) ** 2
+    return measures.factor_per_layer(norms) ** 2
 
 
 dense = {(name, frozen, batch): dense_factors(activation, batch, frozen)
@@ -265,9 +265,10 @@ def first_over_last(record):
 
 for name in STARTS:
     checks.add(f"batch norm, {name}, {DEPTH} convolutions: factor per layer on ‖dL/dx‖",
-               theory.factor_per_layer(profiles[name, True].output_grad_norm), 1.15, 1.24, "1.211 if wide: Yang et al. 2019")
+               measures.factor_per_layer(profiles[name, True].output_grad_norm), 1.15, 1.24,
+               "1.211 if wide: Yang et al. 2019")
 checks.add(f"batch norm, He, {DEPTH} convolutions, frozen statistics: factor per layer",
-           theory.factor_per_layer(frozen_profile.output_grad_norm), 1.15, 1.24, "the same: the division does it")
+           measures.factor_per_layer(frozen_profile.output_grad_norm), 1.15, 1.24, "the same: the division does it")
 checks.claim(lesson.Claim("In plain nets with batch norm the gradients do not vanish.",
                           "He et al. 2015 (arXiv:1512.03385), section 4.1"),
              f"batch norm, He, {DEPTH} convolutions: ‖dL/dx‖, first layer / last",
@@ -385,7 +386,7 @@ def squared_singular_values(depth, seed):
     with mr.no_grad():
         net(mr.Tensor(x).to(options.device))
     net.eval()
-    return theory.squared_singular_values(net, mr.Tensor(x[:1]).to(options.device))
+    return measures.squared_singular_values(net, mr.Tensor(x[:1]).to(options.device))
 
 
 one, many = (np.array([squared_singular_values(depth, seed) for seed in options.seeds]) for depth in (1, JACOBIAN_DEPTH))

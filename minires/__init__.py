@@ -9,9 +9,11 @@ import importlib
 from minires.engine.tensor import Tensor  # first, as its file holds the package's one import cycle
 
 from minires import data, models, nn, ops, optim  # isort: skip
-from minires.debug.anomaly import detect_anomaly, detect_writes
-from minires.debug.explanation import describe, explain
+from minires.debug.anomaly import detect_anomaly
+from minires.debug.description import describe
+from minires.debug.explanation import explain
 from minires.debug.gradient_check import gradcheck
+from minires.debug.writes import detect_writes
 from minires.drawing import draw
 from minires.engine.backward import BackwardHook, BackwardStep, Op, backward_steps, no_grad, reference_ops
 from minires.engine.threads import get_threads, set_threads

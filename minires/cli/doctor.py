@@ -11,7 +11,7 @@ import platform
 import sys
 
 import minires
-from minires.arrays import backend
+from minires.arrays import backend, cuda
 from minires.errors import DeviceError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -98,26 +98,26 @@ def _threads():
 
 def _cupy():
     try:
-        cupy = backend.import_cupy()
+        cupy = cuda.import_cupy()
     except DeviceError as error:
         return "not installed" if isinstance(error.__cause__, ModuleNotFoundError) else f"broken: {_one_line(error)}"
-    return f"{cupy.__version__}, for CUDA {backend.cuda_version(cupy.cuda.runtime.runtimeGetVersion())}"
+    return f"{cupy.__version__}, for CUDA {cuda.cuda_version(cupy.cuda.runtime.runtimeGetVersion())}"
 
 
 def _driver():
     """What CuPy says of the driver; None was found where its version is 0."""
     try:
-        version = backend.import_cupy().cuda.runtime.driverGetVersion()
+        version = cuda.import_cupy().cuda.runtime.driverGetVersion()
     except DeviceError:
         return "not known without CuPy (nvidia-smi tells)"
-    return f"for CUDA up to {backend.cuda_version(version)}" if version else "none found"
+    return f"for CUDA up to {cuda.cuda_version(version)}" if version else "none found"
 
 
 def _devices():
     """A line for each CUDA device: its name, its memory, and whether minires can use it."""
-    cupy = backend.import_cupy()
+    cupy = cuda.import_cupy()
     return [(f"cuda:{index}", _safely(functools.partial(_device, cupy, index)))
-            for index in range(backend.device_count(cupy))]
+            for index in range(cuda.device_count(cupy))]
 
 
 def _device(cupy, index):

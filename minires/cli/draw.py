@@ -3,13 +3,14 @@ import difflib
 from pathlib import Path
 
 from minires import models
-from minires.course.lesson import output_folder, progress
 from minires.drawing.architecture import architecture_of
 from minires.drawing.graph import diagram_of
 from minires.drawing.model import graph_of_model
-from minires.drawing.output import formats as save
+from minires.drawing.output import formats
 from minires.drawing.units import UNITS, unit_diagram
 from minires.errors import ArgumentError, UnknownNameError
+from minires.text.files import output_folder
+from minires.text.terminal import progress
 
 FOLDER = "minires-output/draw"
 
@@ -32,7 +33,7 @@ def run(chosen) -> int:
     check_names(chosen.names)
     path = output_path(chosen.out, chosen.names)
     diagrams = [diagram_by_name(name, chosen.layers) for name in progress(chosen.names, "nets")]
-    save.save(diagrams, path)
+    formats.save(diagrams, path)
     print(f"The figure: {path}")
     return 0
 
@@ -67,7 +68,7 @@ def output_path(out, names) -> Path:
     path = Path(out)
     if path.is_dir() or not path.suffix:
         return output_folder(path) / f"{'_'.join(names)}.png"
-    if save.check_ending(path) == ".html":
+    if formats.check_ending(path) == ".html":
         raise ArgumentError("draw: an animation shows the backward pass of a loss: in Python, mr.draw(loss, "
                             f'"{path.name}"). The command writes .png, .svg, .pdf, .dot, .gv and .mmd')
     output_folder(path.parent)

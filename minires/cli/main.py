@@ -10,9 +10,11 @@ import minires
 from minires.cli import doctor
 from minires.cli import draw as draw_command
 from minires.cli import train as train_command
-from minires.course import lesson, report
-from minires.course import lessons as course
+from minires.course import claims_page, lesson, lessons, report
+from minires.course.run import run_course
 from minires.errors import MiniresError
+from minires.text.files import write_text
+from minires.text.terminal import accept_any_text
 
 COURSE = "minires-output/course"  # where the results of all lessons go
 
@@ -21,7 +23,7 @@ def main(argv=None) -> int:
     """Run the command line; returns the exit status. A `MiniresError` becomes one line, not a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
-    lesson.accept_any_text()
+    accept_any_text()
     try:
         if arguments[:1] == ["lesson"] and len(arguments) > 1 and not arguments[1].startswith("-"):
             return run_lesson(arguments[1], arguments[2:])  # the rest belongs to the lesson's own options
@@ -44,8 +46,8 @@ def main(argv=None) -> int:
 def run_lesson(name: str, arguments) -> int:
     """Run a lesson in this process, as if its file had been started, with its own options; "all" runs the course."""
     if name == "all":
-        return run_course(arguments)
-    path = str(course.find_lesson(name).path)
+        return run_all_lessons(arguments)
+    path = str(lessons.find_lesson(name).path)
     outer = sys.argv
     sys.argv = [path, *arguments]
     try:
@@ -55,7 +57,7 @@ def run_lesson(name: str, arguments) -> int:
     return 0
 
 
-def run_course(arguments) -> int:
+def run_all_lessons(arguments) -> int:
     """Run every lesson, and write index.html, the report of all; 1 where one of them failed."""
     parser = lesson.options_parser("all", "Run every lesson, and write index.html, the report of all.", seeds=None)
     parser.set_defaults(out=COURSE)
@@ -65,8 +67,8 @@ def run_course(arguments) -> int:
     out = Path(chosen.out)
     only_out = argparse.ArgumentParser(add_help=False)
     only_out.add_argument("--out")
-    runs = course.run_course(out, only_out.parse_known_args(arguments)[1])
-    report.write_text(out / "index.html", report.course_report(runs))
+    runs = run_course(out, only_out.parse_known_args(arguments)[1])
+    write_text(out / "index.html", report.course_report(runs))
     for run in runs:
         print(f"{run.lesson.number}  {run.lesson.name}: {run.outcome}, {run.seconds:.0f} s")
     print(f"\nThe report: {out / 'index.html'}")
@@ -77,18 +79,18 @@ def run_course(arguments) -> int:
 
 def write_claims(chosen) -> int:
     """Write the claims page, made from the results of the lessons."""
-    page = report.claims_page(report.read_course(chosen.folder))
+    page = claims_page.claims_page(claims_page.read_course(chosen.folder))
     if chosen.out is None:
         print(page, end="")
     else:
-        report.write_text(chosen.out, page)
+        write_text(chosen.out, page)
         print(f"The claims: {chosen.out}")
     return 0
 
 
 def list_lessons(chosen) -> int:
     """Print number, name, time and question of every lesson."""
-    for found in course.all_lessons():
+    for found in lessons.all_lessons():
         print(f"{found.number}  {found.name}  ({found.time})\n    {found.question}")
     print("\nRun one with: minires lesson NAME    (its options: minires lesson NAME --help)\n"
           "Run all with: minires lesson all")
@@ -110,8 +112,8 @@ def _parser():
     run = commands.add_parser("lesson", help="run a lesson, or all: minires lesson plain_vs_residual")
     run.add_argument("name", metavar="NAME", help='its name or number, as minires lessons lists them, or "all"')
     run.set_defaults(run=lambda chosen: run_lesson(chosen.name, []))
-    lessons = commands.add_parser("lessons", help="list the lessons")
-    lessons.set_defaults(run=list_lessons)
+    listing = commands.add_parser("lessons", help="list the lessons")
+    listing.set_defaults(run=list_lessons)
     claims = commands.add_parser("claims", help="what the lessons found on every claim, after minires lesson all")
     claims.add_argument("folder", metavar="DIR", nargs="?", default=COURSE,
                         help="the course's folder (default: %(default)s)")

@@ -12,10 +12,11 @@ import numpy as np
 
 from minires import data, models
 from minires.arrays.backend import usable_device
-from minires.course.lesson import output_folder
 from minires.errors import ArgumentError, DataError, FileError
 from minires.nn.saving import load, save
 from minires.optim import SGD, MultiStepLR
+from minires.text.files import output_folder
+from minires.text.terminal import duration
 from minires.training.loop import Row, Training
 from minires.training.settings import DATA, add_options, settings_of, settle_length
 
@@ -185,7 +186,7 @@ class Progress:
         step = self.training.step
         elapsed = time.perf_counter() - self.start
         left = elapsed / (step - self.first_step) * (self.steps - step)
-        line = f"step {step}/{self.steps}, {self.last}{_duration(elapsed)} passed, {_duration(left)} left"
+        line = f"step {step}/{self.steps}, {self.last}{duration(elapsed)} passed, {duration(left)} left"
         is_kept = row is not None and not math.isnan(row.test_loss)
         if self.is_terminal:
             print(f"\r{line:<110}", end="\n" if is_kept else "", file=sys.stderr, flush=True)
@@ -196,13 +197,6 @@ class Progress:
     def _numbers(row):
         test = "" if math.isnan(row.test_loss) else f"test {row.test_loss:.3f} ({row.test_error:.1%} wrong), "
         return f"loss {row.train_loss:.3f} ({row.train_error:.1%} wrong), {test}"
-
-
-def _duration(seconds):
-    """12 s, 3 min, 2.5 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _write_metrics(rows, path, mode):
@@ -231,6 +225,6 @@ def _draw(rows, title, path):
 
 
 def _print_result(row, out):
-    print(f"After {row.step} steps, in {_duration(row.seconds)}: training loss {row.train_loss:.3f} "
+    print(f"After {row.step} steps, in {duration(row.seconds)}: training loss {row.train_loss:.3f} "
           f"({row.train_error:.1%} wrong), test loss {row.test_loss:.3f} ({row.test_error:.1%} wrong)\n"
           f"{out / METRICS}: the numbers; {out / PICTURE}: the curves; {out / CHECKPOINT}: weights and state, for --resume")

@@ -1,14 +1,15 @@
 """What the lessons share: their options, progress on a terminal, the table of checks, the folder of results."""
 import argparse
 import sys
-import time
 from pathlib import Path
 
 from minires.arrays.backend import usable_device
 from minires.course.checks import RESULTS, Check, Checks
 from minires.course.claims import Claim
-from minires.debug.anomaly import break_at
+from minires.debug.breakpoints import break_at
 from minires.errors import FileError
+from minires.text.files import output_folder
+from minires.text.terminal import accept_any_text, progress
 
 __all__ = ["Check", "Checks", "Claim", "Options", "accept_any_text", "lesson_name", "options", "output_folder", "progress",
            "save_figure"]
@@ -92,33 +93,9 @@ def options_parser(name: str, title: str, seeds: int) -> argparse.ArgumentParser
     return parser
 
 
-def accept_any_text():
-    """From now on, print "?" for what the standard output cannot encode: Windows writes files in a code page without ᵀ."""
-    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not, and takes any text
-        sys.stdout.reconfigure(errors="replace")
-
-
 def lesson_name(path) -> str:
     """The name by which a lesson is called: its file's, without number and suffix."""
     return Path(path).stem.lstrip("0123456789").lstrip("_")
-
-
-def output_folder(path) -> Path:
-    """The folder at `path`, made if need be, and proven to be writable before minutes are spent on results.
-
-    Raises:
-        FileError: it cannot be made or written to.
-    """
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".minires-write-test"
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another process, which writes here too, may have been faster
-    except OSError as error:
-        raise FileError(f"cannot write results to the folder {str(path)!r}: {error.strerror or error}. "
-                        "Name another with --out DIR") from error
-    return folder
 
 
 def save_figure(figure, options, name: str):
@@ -142,21 +119,6 @@ def save_figure(figure, options, name: str):
     if options.lesson == NOTEBOOK:
         from IPython.display import Image, display  # it is there, as a notebook is running
         display(Image(filename=str(path)))  # the figure itself may be closed before the cell ends
-
-
-def progress(items, label: str):
-    """The items, with a line that counts them on a terminal; silent in a file, a test or a notebook."""
-    items = list(items)
-    shown = sys.stderr is not None and sys.stderr.isatty()
-    start = time.perf_counter()
-    for i, item in enumerate(items):
-        if shown:
-            elapsed = time.perf_counter() - start
-            print(f"\r{label}: {i}/{len(items)}, {elapsed:.0f} s ", end="", file=sys.stderr, flush=True)
-        yield item
-    if shown:
-        seconds = time.perf_counter() - start
-        print(f"\r{label}: {len(items)}/{len(items)}, {seconds:.0f} s ", file=sys.stderr, flush=True)
 
 
 def _count(least: int):

@@ -7,9 +7,9 @@ import sys
 import types
 from concurrent.futures import ProcessPoolExecutor
 
-from minires.course.lesson import progress
 from minires.engine.threads import available_cores, set_threads
 from minires.errors import ArgumentError
+from minires.text.terminal import progress
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 

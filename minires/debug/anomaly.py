@@ -1,12 +1,9 @@
-"""Finding where things go wrong: a breakpoint on an op, the first value that is not finite, a write that should not be."""
+"""`detect_anomaly`: the first op whose output or gradient is not finite."""
 import numpy as np
 
 from minires.arrays.backend import array_module, to_host
-from minires.debug.breakpoints import break_at
-from minires.engine.state import BackwardHook
+from minires.engine.hooks import BackwardHook
 from minires.errors import AnomalyError
-
-__all__ = ["break_at", "detect_anomaly", "detect_writes"]
 
 
 class detect_anomaly(BackwardHook):
@@ -39,45 +36,6 @@ class detect_anomaly(BackwardHook):
             if gradient is not None and not _is_finite(gradient):
                 raise AnomalyError(f"{step.op.title}: the gradient of its input {i} {_first_not_finite(gradient)}; that of "
                                    f"its output is finite: {_range_of(step.grad_output)}. {_called_at(step.op)}")
-
-
-class detect_writes(BackwardHook):
-    """`with detect_writes():` arrays that a backward pass will need cannot be written to, so that who does it is caught.
-
-    From each op's forward on, its inputs and its output are read-only, and so is the gradient that its backward is given;
-    a write raises NumPy's ValueError "assignment destination is read-only" at the line that writes. At the end of each
-    backward pass, and of the block, they are as they were. Without this block, an array that is changed between forward
-    and backward gives a wrong gradient without a word. CuPy has no read-only arrays: on a GPU this does nothing.
-    """
-
-    def __init__(self):
-        self._locked = []
-
-    def after_forward(self, op, inputs, output):
-        """Lock what an op may have saved."""
-        for array in (*inputs, output):
-            self._lock(array)
-
-    def before_step(self, step):
-        """Lock the gradient, which may have been handed to several ops."""
-        self._lock(step.grad_output)
-
-    def end_of_pass(self):
-        """Unlock, so that an optimizer can move the weights."""
-        for array in reversed(self._locked):  # what owns the memory was locked after its views
-            array.flags.writeable = True
-        self._locked = []
-
-    def __exit__(self, *exception):
-        super().__exit__(*exception)
-        self.end_of_pass()
-
-    def _lock(self, array):
-        while isinstance(array, np.ndarray):
-            if array.flags.writeable:
-                array.flags.writeable = False
-                self._locked.append(array)
-            array = array.base  # writing to what a view was made of changes the view
 
 
 def _is_finite(x):

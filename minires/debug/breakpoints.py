@@ -8,8 +8,10 @@ import numpy as np
 
 from minires.debug.dry_run import KINDS, ForwardStep, makes
 from minires.debug.prompt import breakpoint_hook, with_breakpoint
+from minires.engine.call_site import call_site
+from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
-from minires.engine.state import BackwardHook, call_site, state
+from minires.engine.state import state
 from minires.errors import ArgumentError, UnknownNameError
 from minires.nn.module import Module
 

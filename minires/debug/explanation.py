@@ -1,18 +1,13 @@
-"""`explain(loss)`: a whole backward pass as a table. `describe(tensor)`: the statistics of a tensor, on demand."""
+"""`explain(loss)`: a whole backward pass as a table."""
 import contextlib
 import sys
 import textwrap
 
-import numpy as np
-
-from minires.arrays.backend import array_module, device_of, is_array, to_host
-from minires.arrays.norms import euclidean_norm
 from minires.debug.step_summary import StepSummary, cell, head, place
 from minires.engine.backward import backward_steps, topological_order
 from minires.engine.op import Op
 from minires.engine.state import state
-from minires.engine.tensor import Tensor
-from minires.errors import DTypeError
+from minires.text.terminal import printable
 
 FORMULA_WIDTH = 68  # characters in a line of the table
 
@@ -41,7 +36,7 @@ def explain(root, gradient=None):
     with _watched_by_nobody(), _grads_kept(root):
         table = BackwardTable([StepSummary(step) for step in steps])
     if not _in_notebook():
-        print(_printable(str(table)))
+        print(printable(str(table)))
     return table
 
 
@@ -84,89 +79,6 @@ class BackwardTable:
         return f"<table><tr>{titles}</tr>{''.join(rows)}</table>"
 
 
-def describe(tensor):
-    """Statistics of a tensor, or of a raw array such as a gradient; on a GPU, this waits for it.
-
-    Returns:
-        A `Description`, which a prompt shows as text and a notebook as a table. Least, largest, mean, standard deviation
-        (dividing by the count) and norm are those of the finite values, in float64; NaN where there is none.
-
-    Raises:
-        DTypeError: this is neither a tensor nor an array of NumPy or CuPy.
-    """
-    return Description(tensor)
-
-
-class Description:
-    """What `describe` found.
-
-    Attributes:
-        name: the tensor's name, or None.
-        shape, dtype, device: as the tensor's.
-        min, max, mean, std, norm: of the finite values, Python floats.
-        zeros, nan, inf: how many values are exactly 0, NaN, and infinite.
-        op: the label of the op that made it, with its layer, or None.
-        made_at: (file, line) of your code that called that op, or None.
-        grad_norm: the norm of `grad`, or None where there is none.
-    """
-
-    def __init__(self, tensor):
-        x = tensor.data if isinstance(tensor, Tensor) else tensor
-        if not isinstance(x, np.generic) and not is_array(x):
-            raise DTypeError(f"describe: got a {type(x).__name__}, expected a Tensor or an array of NumPy or CuPy: of a "
-                             "net, give one of its parameters; wrap numbers in mr.Tensor(…)")
-        xp = array_module(x)
-        made_by = tensor.op if isinstance(tensor, Tensor) else None
-        self.name = tensor.name if isinstance(tensor, Tensor) else None
-        self.shape, self.dtype, self.device = x.shape, x.dtype, device_of(x)
-        finite = x[xp.isfinite(x)].astype(np.float64)
-        self.min, self.max, self.mean, self.std = _statistics(to_host(finite))
-        self.norm = float(euclidean_norm(finite)) if finite.size else float("nan")
-        self.zeros, self.nan, self.inf = [int(xp.sum(is_so)) for is_so in (x == 0, xp.isnan(x), xp.isinf(x))]
-        self.op = None if made_by is None else made_by.title
-        self.made_at = None if made_by is None else made_by.where
-        grad = tensor.grad if isinstance(tensor, Tensor) else None
-        self.grad_norm = None if grad is None else float(euclidean_norm(grad))
-
-    def items(self) -> list:
-        """(what, value) pairs of text."""
-        count = int(np.prod(self.shape))
-        finite = "" if self.nan == self.inf == 0 else " of the finite values"
-        items = [("name", self.name)] if self.name else []
-        items += [("shape", f"{list(self.shape)} = {count:,} values"), ("dtype", self.dtype), ("device", self.device),
-                  (f"min, max{finite}", f"{self.min:.6g}, {self.max:.6g}"),
-                  (f"mean, std{finite}", f"{self.mean:.6g}, {self.std:.6g}"),
-                  (f"norm{finite}", f"{self.norm:.6g}"),
-                  ("zeros", _share(self.zeros, count)), ("NaN", _share(self.nan, count)), ("inf", _share(self.inf, count))]
-        if self.grad_norm is not None:
-            items.append(("norm of grad", f"{self.grad_norm:.6g}"))
-        if self.op is not None:
-            items.append(("made by", f"{self.op}, called at {place(self.made_at)}"))
-        return [(what, str(value)) for what, value in items]
-
-    def __str__(self):
-        width = max(len(what) for what, _ in self.items())
-        return "\n".join(f"{what.ljust(width)}  {value}" for what, value in self.items())
-
-    __repr__ = __str__  # a prompt, or a debugger's `p`, shows the lines
-
-    def _repr_html_(self):
-        return f"<table>{''.join(f'<tr>{head(what)}{cell(value)}</tr>' for what, value in self.items())}</table>"
-
-
-def _statistics(finite):
-    """(min, max, mean, std) of a host array of finite float64 values; NaN of none."""
-    if finite.size == 0:
-        return (float("nan"),) * 4
-    scale = max(np.abs(finite).max(), np.finfo(np.float64).tiny)  # so that no square overflows or vanishes
-    return tuple(float(value) for value in (finite.min(), finite.max(), scale * (finite / scale).mean(),
-                                            scale * (finite / scale).std()))
-
-
-def _share(count, total):
-    return f"{count:,} ({count / total:.1%})" if count else "0"
-
-
 def _wrapped(cells):
     """The lines of a row whose formula is long: the first has the other cells, the next only what was left of it."""
     first, *others = textwrap.wrap(cells[2], FORMULA_WIDTH, subsequent_indent="     ")
@@ -202,12 +114,6 @@ def _grads_kept(root):
     finally:
         for tensor, grad in zip(tensors, grads, strict=True):
             tensor.grad = grad
-
-
-def _printable(text):
-    """The text with "?" for what the standard output cannot encode: Windows writes files in a code page without ᵀ."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return text.encode(encoding, "replace").decode(encoding)
 
 
 def _in_notebook() -> bool:

@@ -1,5 +1,5 @@
 """Diagrams of nets and of losses: `draw`. matplotlib is imported by the first figure, and by no diagram or text."""
 from minires.drawing.diagram import Diagram, Edge, Node
-from minires.drawing.entry import draw
+from minires.drawing.entry import Drawing, draw
 
-__all__ = ["Diagram", "Edge", "Node", "draw"]
+__all__ = ["Diagram", "Drawing", "Edge", "Node", "draw"]

@@ -1,5 +1,6 @@
 """`Diagram`: boxes and arrows as data, which the figures, the texts and the animation are made from."""
 from dataclasses import dataclass, field
+from functools import cached_property
 
 MAIN, SHORTCUT, DOWNSAMPLE, INPUT = "main", "shortcut", "downsample", "input"  # the kinds of an edge
 
@@ -52,10 +53,7 @@ class Edge:
 
 @dataclass
 class Diagram:
-    """Boxes (`nodes`, in forward order) and arrows (`edges`) of a net or a loss. Made by `minires.draw`.
-
-    `save(path)` writes it in the format that the path's ending names; a notebook shows it. In text:
-    `dot()` and `mermaid()`.
+    """Boxes (`nodes`, in forward order) and arrows (`edges`) of a net or a loss.
 
     Attributes:
         title: of the figure.
@@ -73,7 +71,6 @@ class Diagram:
     columns: int | None = None
     is_of_loss: bool = False
     backward_order: list = field(default_factory=list)
-    _incoming: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __repr__(self):
         return f"<Diagram {self.title!r}: {len(self.nodes)} boxes, {len(self.edges)} arrows>"
@@ -84,10 +81,15 @@ class Diagram:
 
     def edges_to(self, key: str) -> list:
         """The edges that lead to a node."""
-        if not self._incoming:
-            for edge in self.edges:
-                self._incoming.setdefault(edge.target, []).append(edge)
         return self._incoming.get(key, [])
+
+    @cached_property
+    def _incoming(self) -> dict:
+        """{key of a node: the edges that lead to it}."""
+        incoming: dict = {}
+        for edge in self.edges:
+            incoming.setdefault(edge.target, []).append(edge)
+        return incoming
 
     @property
     def shortcuts(self) -> list:
@@ -106,38 +108,14 @@ class Diagram:
         """Has a backward pass run, so that something is known of the gradients?"""
         return any(edge.gradient not in (NOT_COMPUTED, NOT_WANTED) for edge in self.edges)
 
-    def dot(self) -> str:
-        """The diagram in Graphviz' DOT language."""
-        from minires.drawing.output import text
-
-        return text.dot([self])
-
-    def mermaid(self) -> str:
-        """The diagram in the language of Mermaid, which GitHub, GitLab and Jupyter draw."""
-        from minires.drawing.output import text
-
-        return text.mermaid([self])
-
-    def figure(self):
-        """A matplotlib `Figure` of it."""
-        from minires.drawing.output import figure
-
-        return figure.draw_figure([self])
-
-    def save(self, path):
-        """Write it to a file, in the format that the ending names; see `minires.draw`."""
-        from minires.drawing.output import formats as save
-
-        save.save([self], path)
-
-    def _repr_svg_(self):
-        from minires.drawing.output import formats as save
-
-        return save.svg([self])
-
 
 def gradient_label(gradient) -> str:
     """A norm in at most 8 characters; exactly 0 as "0"; a reason where there is none."""
     if isinstance(gradient, str):
         return gradient
     return "0" if gradient == 0 else f"{gradient:.2g}"
+
+
+def shape_label(shape) -> str:
+    """(1, 16, 32, 32) as "1 × 16 × 32 × 32"."""
+    return " × ".join(str(n) for n in shape) if shape else "scalar"

@@ -1,16 +1,51 @@
 """`draw(model_or_loss, path)`: the layers of a net, or the graph of a loss, as a figure, as text or as an animation."""
+from dataclasses import fields
+
 from minires.arguments import positive_integer
 from minires.drawing import gradients as norms
 from minires.drawing.architecture import architecture_of
 from minires.drawing.diagram import Diagram
 from minires.drawing.graph import Graph, diagram_of
 from minires.drawing.model import graph_of_model
-from minires.drawing.output import formats as save
+from minires.drawing.output import formats, text
 from minires.errors import ArgumentError
 from minires.nn.module import Module
 
 
-def draw(model_or_loss, path=None, *, input_shape=None, gradients=None, columns=None, title=None) -> Diagram:
+class Drawing(Diagram):
+    """A `Diagram` that writes itself: what `minires.draw` returns, and what a notebook shows.
+
+    matplotlib is imported by its first figure.
+    """
+
+    @classmethod
+    def of(cls, diagram: Diagram):
+        """The same boxes and arrows."""
+        return cls(**{each.name: getattr(diagram, each.name) for each in fields(Diagram)})
+
+    def dot(self) -> str:
+        """The diagram in Graphviz' DOT language."""
+        return text.dot([self])
+
+    def mermaid(self) -> str:
+        """The diagram in the language of Mermaid, which GitHub, GitLab and Jupyter draw."""
+        return text.mermaid([self])
+
+    def figure(self):
+        """A matplotlib `Figure` of it."""
+        from minires.drawing.output import figure
+
+        return figure.draw_figure([self])
+
+    def save(self, path):
+        """Write it to a file, in the format that the ending names; see `minires.draw`."""
+        formats.save([self], path)
+
+    def _repr_svg_(self):
+        return formats.svg([self])
+
+
+def draw(model_or_loss, path=None, *, input_shape=None, gradients=None, columns=None, title=None):
     """Draw a net or a loss, layer by layer: shortcuts go past the layers that they skip.
 
     Args:
@@ -31,8 +66,8 @@ def draw(model_or_loss, path=None, *, input_shape=None, gradients=None, columns=
         title: of one model or loss; by default the class of the model, or "loss". Of several models a dict has the titles.
 
     Returns:
-        A `Diagram`: `.nodes` and `.edges` as data, `.dot()`, `.mermaid()`, `.figure()`; a notebook shows it. Of several
-        models, a list of diagrams.
+        A `Drawing`: `.nodes` and `.edges` as data, `.dot()`, `.mermaid()`, `.figure()`; a notebook shows it. Of several
+        models, a list of them.
 
     Raises:
         ArgumentError: no format has the path's ending; a model needs an `input_shape`; gradients are wanted of a model or
@@ -41,7 +76,7 @@ def draw(model_or_loss, path=None, *, input_shape=None, gradients=None, columns=
         DTypeError: this is neither a model nor a tensor.
         FileError: the file cannot be written.
     """
-    wants_animation = path is not None and save.check_ending(path) == ".html"
+    wants_animation = path is not None and formats.check_ending(path) == ".html"
     columns = None if columns is None else positive_integer("draw", "columns", columns)
     is_of_models = isinstance(model_or_loss, (Module, list, tuple, dict))
     if is_of_models and (gradients or wants_animation):
@@ -58,8 +93,9 @@ def draw(model_or_loss, path=None, *, input_shape=None, gradients=None, columns=
     for diagram in diagrams:
         diagram.columns = columns
     if path is not None:
-        save.save(diagrams, path)
-    return diagrams if isinstance(model_or_loss, (list, tuple, dict)) else diagrams[0]
+        formats.save(diagrams, path)
+    drawings = [Drawing.of(diagram) for diagram in diagrams]
+    return drawings if isinstance(model_or_loss, (list, tuple, dict)) else drawings[0]
 
 
 def _of_tensor(root, gradients, title):

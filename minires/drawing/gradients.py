@@ -5,8 +5,9 @@ import math
 from minires.arrays.norms import euclidean_norm
 from minires.drawing.diagram import NOT_KEPT, NOT_WANTED
 from minires.engine.backward import backward_steps
+from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
-from minires.engine.state import BackwardHook, state
+from minires.engine.state import state
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
 

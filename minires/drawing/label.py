@@ -29,11 +29,6 @@ def paper_label(op: Op) -> str | None:
     return "avg pool" if kind == "GlobalAvgPool2d" else None
 
 
-def shape_label(shape) -> str:
-    """(1, 16, 32, 32) as "1 × 16 × 32 × 32"."""
-    return " × ".join(str(n) for n in shape) if shape else "scalar"
-
-
 def _convolution(op):
     """The kernel, the output channels, and what differs from the defaults."""
     weight = op.input_shapes[1]  # (O, C / groups, KH, KW)

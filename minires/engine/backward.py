@@ -6,8 +6,9 @@ The backward pass walks that graph once, in reverse topological order, and calls
 stands between the loop and the arithmetic, so *step into* in a debugger lands on it.
 """
 from minires.arrays.backend import array_module, device_of, is_array, use_device_of
+from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
-from minires.engine.state import BackwardHook, no_grad, reference_ops, state
+from minires.engine.state import no_grad, reference_ops, state
 from minires.engine.tensor import Tensor
 from minires.engine.threads import elementwise
 from minires.errors import BackwardError, DeviceError, DTypeError

@@ -5,7 +5,8 @@ import weakref
 import numpy as np
 
 from minires.arrays.backend import device_of, is_array, use_device_of
-from minires.engine.state import call_site, line_of, runs_definition, state
+from minires.engine.call_site import call_site, line_of
+from minires.engine.state import runs_definition, state
 from minires.engine.tensor import Tensor
 from minires.engine.threads import limit_blas_to_one_thread
 from minires.errors import BackwardError, DeviceError, DTypeError

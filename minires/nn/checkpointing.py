@@ -8,8 +8,10 @@ import weakref
 
 from minires.arrays.backend import array_module
 from minires.engine.backward import topological_order
+from minires.engine.call_site import call_site
+from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
-from minires.engine.state import BackwardHook, call_site, runs_definition, state
+from minires.engine.state import runs_definition, state
 from minires.engine.tensor import Tensor
 from minires.errors import BackwardError, DTypeError
 

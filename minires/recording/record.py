@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.arrays.norms import PassNumbers
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, FileError, UnknownNameError
 from minires.models import Block
 from minires.ops.shortcut import ShortcutAdd
+from minires.recording.numbers import PassNumbers
 from minires.recording.shortcut_flow import FLOW_QUANTITIES
 
 QUANTITIES = ("output_grad_norm", "weight_grad_norm", "weight_norm", "update_ratio")

@@ -11,12 +11,13 @@ import math
 import weakref
 
 from minires.arrays.backend import use_device_of
-from minires.arrays.norms import PassNumbers, euclidean_norm, ratio
-from minires.engine.state import BackwardHook
+from minires.arrays.norms import euclidean_norm, ratio
+from minires.engine.hooks import BackwardHook
 from minires.engine.tensor import Tensor
 from minires.errors import DTypeError
 from minires.models import Block
 from minires.nn import Module
+from minires.recording.numbers import PassNumbers
 from minires.recording.record import QUANTITIES, Column, GradientRecord, stack_records
 from minires.recording.shortcut_flow import ShortcutFlow
 

@@ -16,8 +16,9 @@ import weakref
 
 from minires.arrays.norms import cosine, euclidean_norm
 from minires.engine.backward import topological_order
+from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
-from minires.engine.state import BackwardHook, state
+from minires.engine.state import state
 from minires.engine.tensor import Tensor
 from minires.ops.shortcut import ShortcutAdd
 

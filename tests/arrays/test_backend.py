@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires.arrays import backend
+from minires.arrays import backend, cuda
 
 
 class CUDARuntimeError(RuntimeError):
@@ -197,7 +197,7 @@ def test_another_failure_of_the_first_kernel_is_not_blamed_on_the_toolkit(instal
 def test_an_error_is_kept_as_the_cause(install):
     install(fake_cupy(kernel_error=NO_NVRTC))
     with pytest.raises(mr.DeviceError) as error:
-        backend.cuda_module()
+        cuda.cuda_module()
     assert error.value.__cause__ is NO_NVRTC
 
 
@@ -207,9 +207,9 @@ def test_the_first_kernels_run_once_for_each_device_and_again_after_a_failure(in
     good = fake_cupy(devices=2)
     install(good)
     for _ in range(3):
-        assert backend.cuda_module(0) is good
+        assert cuda.cuda_module(0) is good
     assert good.counted == 1
-    backend.cuda_module(1)
+    cuda.cuda_module(1)
     assert good.counted == 2
     bad = fake_cupy(count_error=NO_DEVICE)
     install(bad)
@@ -263,7 +263,7 @@ def test_an_array_of_cupy_is_fetched_for_a_file(install, tmp_path):
 def the_real_cupy():
     if importlib.util.find_spec("cupy") is None:
         pytest.skip("CuPy is not installed")
-    cupy = backend.import_cupy()
+    cupy = cuda.import_cupy()
     if cupy.cuda.is_available():
         pytest.skip("this machine has a GPU")
     return cupy

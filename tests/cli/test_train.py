@@ -13,6 +13,7 @@ import minires as mr
 from minires.cli import main as cli
 from minires.cli import train as train_command
 from minires.cli.train import CHECKPOINT, METRICS, PICTURE, Progress, make_training
+from minires.text.terminal import duration
 from minires.training.settings import DATA, DEFAULTS, Images
 from tests.strict_cupy import installed
 
@@ -310,4 +311,4 @@ def test_on_a_terminal_one_line_counts_the_steps(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("seconds", "text"), [(12.3, "12 s"), (150, "2 min"), (9000, "2.5 h")])
 def test_durations_are_short(seconds, text):
-    assert train_command._duration(seconds) == text
+    assert duration(seconds) == text

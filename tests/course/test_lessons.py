@@ -11,8 +11,9 @@ import pytest
 
 import minires as mr
 from minires.cli import main as cli
-from minires.course import checks, lesson, report
+from minires.course import checks, lesson
 from minires.course import lessons as course
+from minires.course.claims_page import claims_page
 
 HEAD = '''"""
 {title}
@@ -154,27 +155,27 @@ def s5(measured, expect="contradicts"):
 @pytest.mark.parametrize(("measured", "verdict", "comment"), [
     (-1, "contradicted", True), (2, "agrees", False), ([-1, -2, 0.5], "not seen in this run", False)])
 def test_the_claims_page_says_what_the_run_says_and_no_more(tmp_path, measured, verdict, comment):
-    page = report.claims_page([results_of(tmp_path, "02_toy", s5(measured))])
+    page = claims_page([results_of(tmp_path, "02_toy", s5(measured))])
     assert re.search(rf"^\| S5 \| .* \| {verdict} \| 02 \|$", page, re.MULTILINE)
     assert ("The truth of it." in page) is comment
     assert r"02: a \| b" in page
 
 
 def test_a_statement_without_a_row_is_listed_as_not_measured(tmp_path):
-    page = report.claims_page([results_of(tmp_path, "02_toy", s5(2))])
+    page = claims_page([results_of(tmp_path, "02_toy", s5(2))])
     assert len(re.findall(r"^\| S\d+ \|.*not measured in this run \|", page, re.MULTILINE)) == 14
 
 
 def test_lessons_that_disagree_are_counted(tmp_path):
     results = [results_of(tmp_path, "02_toy", s5(2)), results_of(tmp_path, "07_toy", s5(-1)),
                results_of(tmp_path, "08_toy", s5(-2))]
-    page = report.claims_page(results)
+    page = claims_page(results)
     assert re.search(r"^\| S5 \| .* \| in part: agrees in 1, contradicted in 2 rows \| 02, 07, 08 \|$", page, re.MULTILINE)
 
 
 def test_published_numbers_are_called_that(tmp_path):
     claim = checks.Claim("Deeper is better.", "He et al. 2015, table 6")
-    page = report.claims_page([results_of(
+    page = claims_page([results_of(
         tmp_path, "02_toy", lambda rows: rows.claim(claim, "error of 110 - 56", -0.5, -1, 0, published=True))])
     assert "Verdict: agrees (by published numbers)." in page
     assert "-0.5 (published)" in page

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires.course import theory
+from minires.course import measures, theory
 
 
 @pytest.mark.parametrize(("v", "squared"), [(1, 0.05572), (16, 0.3989)])
@@ -49,7 +49,7 @@ def test_an_unknown_activation_is_named(function):
 @pytest.mark.parametrize("factor", [0.2, 1.0, 1.5])
 def test_the_fit_finds_the_slope_towards_the_input(factor):
     norms = 3.0 * factor ** (20.0 - np.arange(20))
-    assert theory.factor_per_layer([norms, 10 * norms]) == pytest.approx([factor, factor])
+    assert measures.factor_per_layer([norms, 10 * norms]) == pytest.approx([factor, factor])
 
 
 def test_the_fit_leaves_out_the_ends_and_what_float32_cannot_hold():
@@ -57,8 +57,8 @@ def test_the_fit_leaves_out_the_ends_and_what_float32_cannot_hold():
     norms[[0, 1, 2, -1]] = 1e9, 1e9, np.inf, 0
     norms[5:10] = 1e-40
     norms[12] = math.nan
-    assert theory.factor_per_layer([norms])[0] == pytest.approx(0.5)
-    assert math.isnan(theory.factor_per_layer([np.zeros(30)])[0])
+    assert measures.factor_per_layer([norms])[0] == pytest.approx(0.5)
+    assert math.isnan(measures.factor_per_layer([np.zeros(30)])[0])
 
 
 def test_singular_values_are_those_of_the_jacobian_and_its_columns_are_not_mixed_up():
@@ -68,11 +68,11 @@ def test_singular_values_are_those_of_the_jacobian_and_its_columns_are_not_mixed
     x = generator.standard_normal((1, 6))
     slopes = 1 - np.tanh(x @ first.T + net[0].bias.data) ** 2     # (1, 4)
     expected = np.linalg.svd(second * slopes @ first, compute_uv=False) ** 2
-    assert theory.squared_singular_values(net, mr.Tensor(x)) == pytest.approx(expected, rel=1e-12)
+    assert measures.squared_singular_values(net, mr.Tensor(x)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_singular_values_of_a_convolution_that_is_a_rotation_are_1():
     net = mr.nn.Conv2d(3, 3, 3, padding=1, bias=False).astype(np.float64)
     mr.nn.init.delta_orthogonal_(net.weight, np.random.default_rng(0), gain=2.0)
     x = mr.Tensor(np.random.default_rng(1).standard_normal((1, 3, 5, 4)))
-    assert theory.squared_singular_values(net, x) == pytest.approx(np.full(60, 4.0), rel=1e-12)
+    assert measures.squared_singular_values(net, x) == pytest.approx(np.full(60, 4.0), rel=1e-12)

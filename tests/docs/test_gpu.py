@@ -51,7 +51,7 @@ def test_the_minires_commands_of_the_page_are_understood(monkeypatch):
         if words[:1] == ["minires"]:
             if words[1] == "lesson":
                 chosen = lesson.options_parser(words[2], "a lesson", 5).parse_args(words[3:])
-                assert cli.course.find_lesson(words[2])
+                assert cli.lessons.find_lesson(words[2])
             else:
                 chosen = parser.parse_args(words[1:])
             assert getattr(chosen, "device", "cuda") in ("cuda", "cpu")
@@ -62,7 +62,7 @@ def test_the_minires_commands_of_the_page_are_understood(monkeypatch):
 
 
 def test_the_messages_in_the_table_are_those_of_the_program():
-    source = (FOLDER.parent / "minires" / "arrays" / "backend.py").read_text(encoding="utf-8")
+    source = (FOLDER.parent / "minires" / "arrays" / "cuda.py").read_text(encoding="utf-8")
     begins = re.findall(r"^\| ((?:a CUDA device|CuPy found)[^|]+?) \|", PAGE, re.MULTILINE)
     assert len(begins) == 3
     for begin in begins:

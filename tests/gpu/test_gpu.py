@@ -4,7 +4,8 @@ import pytest
 
 import minires as mr
 from benchmarks.gpu_checks import checks
-from minires.arrays.backend import cuda_module, usable_device
+from minires.arrays.backend import usable_device
+from minires.arrays.cuda import cuda_module
 
 pytestmark = pytest.mark.gpu
 CHECKS = dict(checks("cuda:0", "cpu"))

@@ -7,7 +7,7 @@ import pytest
 import minires as mr
 from minires import ops
 from minires.errors import DTypeError, ShapeError
-from minires.ops.normalization import as_lines, blocks
+from minires.ops.kernels.lines import as_lines, blocks
 
 SHAPES = [(4, 3), (2, 3), (2, 3, 4, 5), (1, 3, 3, 2), (2, 1, 1, 1), (5, 1, 2, 1), (3, 2, 1, 4)]
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -11,12 +11,12 @@ from matplotlib.animation import FuncAnimation
 from matplotlib.colors import LogNorm, to_rgb
 from PIL import Image
 
-from minires.course.lesson import progress
 from minires.drawing.diagram import NOT_WANTED, gradient_label
 from minires.drawing.output import figure
 from minires.drawing.output.figure import colour
 from minires.drawing.output.style import FONT, GREY, INK, RED, fills_of
 from minires.errors import ArgumentError
+from minires.text.terminal import progress
 
 LARGEST = 2_800_000  # bytes of the file
 DPI = (72, 85, 100)  # of the frames; below the first the text cannot be read, so layers share a frame instead

@@ -21,7 +21,7 @@ TITLE = 0.42  # above each
 WORDS = {"shortcut": "shortcut: x itself", "downsample": "side branch with layers of its own", "input": "further input"}
 
 
-class Drawing:
+class Artists:
     """One diagram in a figure: its artists by node and edge, which the animation changes.
 
     Attributes:
@@ -127,7 +127,7 @@ def draw(diagrams, head=0.0):
     left = EDGE + (width - sum(widths) - BETWEEN * (len(diagrams) - 1)) / 2
     drawings = []
     for geometry, own in zip(geometries, widths, strict=True):
-        drawings.append(Drawing(ax, geometry, left + (own - geometry.width) / 2, EDGE + head, norm))
+        drawings.append(Artists(ax, geometry, left + (own - geometry.width) / 2, EDGE + head, norm))
         left += own + BETWEEN
     _draw_foot(figure, ax, EDGE + height, legend, caption, norm)
     return figure, drawings

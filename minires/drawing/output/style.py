@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from minires.drawing.label import shape_label
+from minires.drawing.diagram import shape_label
 
 FONT = "DejaVu Sans"  # comes with matplotlib
 INK, GREY, RED = "#222222", "#8a8a8a", "#b3001b"

@@ -1,6 +1,5 @@
 """Diagrams as text: in DOT, the language of Graphviz, and in that of Mermaid."""
-from minires.drawing.diagram import DOWNSAMPLE, INPUT, MAIN, NOT_COMPUTED, SHORTCUT, gradient_label
-from minires.drawing.label import shape_label
+from minires.drawing.diagram import DOWNSAMPLE, INPUT, MAIN, NOT_COMPUTED, SHORTCUT, gradient_label, shape_label
 
 DOT_STYLE = {SHORTCUT: "bold", DOWNSAMPLE: "dotted", INPUT: "dashed"}
 MERMAID_ARROW = {MAIN: "-->", SHORTCUT: "==>", DOWNSAMPLE: "-.->", INPUT: "-->"}

@@ -7,7 +7,8 @@ import pytest
 
 import minires as mr
 from minires import models, nn
-from minires.drawing.diagram import Diagram, Edge, Node, gradient_label
+from minires.drawing.diagram import Edge, Node, gradient_label
+from minires.drawing.entry import Drawing
 from tests.drawing.nets import loss_of, script, small
 
 DOT_STYLES = {"main": None, "shortcut": "bold", "downsample": "dotted", "input": "dashed"}
@@ -77,7 +78,7 @@ def test_resnet34_in_text_has_16_shortcuts_of_which_3_are_dotted_and_plain34_non
 
 def test_special_characters_are_kept():
     nodes = [Node("n0", 'a "b" <c> & \\d', "x", "X", (1,)), Node("n1", "", "y", "Y", ())]
-    diagram = Diagram('t "u" <v>', nodes, [Edge("n0", "n1")])
+    diagram = Drawing('t "u" <v>', nodes, [Edge("n0", "n1")])
     assert read_dot(diagram.dot())[0]["n0"][0] == 'a "b" <c> & \\d'
     assert 'label="t \\"u\\" <v>";' in diagram.dot()
     assert read_mermaid(diagram.mermaid())[0]["n0"][0] == "a &quot;b&quot; &lt;c&gt; &amp; \\d"

@@ -1,0 +1,1 @@
+"""What is printed or written: progress, tables, numbers, files."""
