@@ -9,14 +9,17 @@ import importlib
 from minires.engine.tensor import Tensor  # first, as its file holds the package's one import cycle
 
 from minires import data, models, nn, ops, optim  # isort: skip
+from minires.arrays.threads import get_threads, set_threads
 from minires.debug.anomaly import detect_anomaly
 from minires.debug.description import describe
 from minires.debug.explanation import explain
 from minires.debug.gradient_check import gradcheck
 from minires.debug.writes import detect_writes
 from minires.drawing import draw
-from minires.engine.backward import BackwardHook, BackwardStep, Op, backward_steps, no_grad, reference_ops
-from minires.engine.threads import get_threads, set_threads
+from minires.engine.backward import BackwardStep, backward_steps
+from minires.engine.hooks import BackwardHook
+from minires.engine.op import Op
+from minires.engine.state import no_grad, reference_ops
 from minires.errors import (
     AnomalyError,
     ArgumentError,

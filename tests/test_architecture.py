@@ -12,7 +12,7 @@ PACKAGE = Path(mr.__file__).parent
 SETTINGS = PACKAGE.parent / "setup.cfg"
 
 PLANTED = {  # what is planted: (file, line, a word of the contract's name)
-    "upward": ("engine/threads.py", "from minires.debug import prompt", "Arrows point one way"),
+    "upward": ("engine/hooks.py", "from minires.debug import prompt", "Arrows point one way"),
     "inside a function": ("nn/init.py", "def late():\n    from minires.training import loop", "Arrows point one way"),
     "to a sibling": ("drawing/model.py", "from minires.recording import record", "Arrows point one way"),
     "to the root": ("ops/loss.py", "import minires", "package as a whole"),

@@ -1,14 +1,19 @@
-"""Where arrays live: NumPy on the CPU, CuPy on a CUDA GPU. The only module that imports CuPy.
+"""Where arrays live: NumPy on the CPU, CuPy on a CUDA GPU.
 
 The data decides: each op asks `array_module(x)` for the module whose functions work on `x`, so one code path serves
 both, and nothing is switched globally. CuPy is imported the first time that a CUDA device is asked for.
 """
 import sys
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minires.arrays.cuda import cuda_module
 from minires.errors import DeviceError, DTypeError
+
+Array: TypeAlias = NDArray[Any]  # or CuPy's ndarray, which has the same methods
+MaybeNone: TypeAlias = Any  # beside another type: may be None, where to ask each time would be noise in the user's code
 
 
 def array_module(x):
@@ -91,6 +96,46 @@ def use_device_of(x):
     """Make the device of the array `x` the one where new arrays are made: CuPy keeps a current device in each thread."""
     if not isinstance(x, (np.ndarray, np.generic)):
         x.device.use()
+
+
+def check_one_device(owner: str, arrays: dict[str, Array | None]):
+    """Raise where the arrays, {name: array or None}, live on more than one device.
+
+    Raises:
+        DeviceError: it names `owner`, the arrays and their devices.
+    """
+    devices = {name: device_of(array) for name, array in arrays.items() if array is not None}
+    if len(set(devices.values())) > 1:
+        places = ", ".join(f"{name} on {device}" for name, device in devices.items())
+        raise DeviceError(f"{owner}: got {places}: move them to one device with .to(…)")
+
+
+def floating_array(owner: str, value, dtype=np.float32) -> Array:
+    """`value` as a float32 or float64 array: itself where it is one.
+
+    Lists, Python numbers and arrays of integers, booleans and float16 become arrays of `dtype`.
+
+    Raises:
+        DTypeError: it does not hold real numbers.
+    """
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
+    if not hasattr(value, "dtype"):  # a list or a Python number
+        try:
+            array = np.asarray(value)  # not yet of float32, which would turn None into NaN and "1" into 1
+        except (TypeError, ValueError) as error:
+            raise DTypeError(f"{owner}: cannot make an array of numbers of a {type(value).__name__}: {error}") from error
+        if array.dtype.kind not in "biuf":
+            raise DTypeError(f"{owner}: cannot make an array of numbers of a {type(value).__name__} that holds "
+                             f"{array.dtype}")
+        return array.astype(dtype)
+    array_module(value)  # raises where this is neither NumPy's nor CuPy's
+    if value.dtype in (np.float32, np.float64):
+        return value
+    if value.dtype.kind in "biuf":
+        is_double = value.dtype.kind == "f" and value.dtype.itemsize >= 8  # float64 in another byte order, or longer
+        return value.astype(np.float64 if is_double else dtype)
+    raise DTypeError(f"{owner}: expected real numbers, got dtype {value.dtype}")
 
 
 def scalar_beside(value, other):

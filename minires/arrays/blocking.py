@@ -1,6 +1,10 @@
 """Into pieces of which size the fast forms cut their work: what stays in a CPU's cache, and few launches on a GPU."""
+import contextlib
 import functools
+import os
 import sys
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -39,3 +43,14 @@ def rows_of_one_product(xp, rows: int, size: int) -> int:
     """
     most = 1_000_000 // size
     return next((count for count in range(min(most, rows), 15, -1) if rows % count == 0), rows)
+
+
+@cache
+def available_cores() -> int:
+    """The cores that this process may use: those it may run on, or its container's share (cgroup 2) where that is less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        if quota != "max":
+            cores = min(cores, max(1, round(int(quota) / int(period))))
+    return cores

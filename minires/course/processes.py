@@ -7,7 +7,8 @@ import sys
 import types
 from concurrent.futures import ProcessPoolExecutor
 
-from minires.engine.threads import available_cores, set_threads
+from minires.arrays.blocking import available_cores
+from minires.arrays.threads import set_threads
 from minires.errors import ArgumentError
 from minires.text.terminal import progress
 

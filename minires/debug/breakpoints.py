@@ -81,7 +81,7 @@ class break_at(BackwardHook):
             return  # a checkpoint's second forward
         self._names["forward"].setdefault(op.layer or type(op).__name__)
         if self.when == "forward":
-            op.site = call_site()
+            op.call_site = call_site()
             self._consider(ForwardStep(op, inputs))
 
     def after_forward(self, op, inputs, output):

@@ -2,6 +2,7 @@
 import numpy as np
 
 from minires.arrays.backend import array_module, is_array
+from minires.engine.call_site import with_source
 
 __all__ = ["KINDS", "ForwardStep", "makes"]
 
@@ -28,7 +29,7 @@ class ForwardStep:
 
     def where(self) -> str:
         """The line of your code that calls this op: "file:line: the line"."""
-        return self.op.called_at()
+        return with_source(*self.op.where)
 
     def __repr__(self):
         return f"<ForwardStep {self.name}: {type(self.op).__name__}>"

@@ -1,12 +1,10 @@
 """`explain(loss)`: a whole backward pass as a table."""
-import contextlib
 import sys
 import textwrap
 
 from minires.debug.step_summary import StepSummary, cell, head, place
-from minires.engine.backward import backward_steps, topological_order
-from minires.engine.op import Op
-from minires.engine.state import state
+from minires.debug.undisturbed import undisturbed
+from minires.engine.backward import backward_steps
 from minires.text.terminal import printable
 
 FORMULA_WIDTH = 68  # characters in a line of the table
@@ -33,7 +31,7 @@ def explain(root, gradient=None):
         BackwardError, DTypeError: as `minires.backward_steps`.
     """
     steps = backward_steps(root, gradient, retain_graph=True)
-    with _watched_by_nobody(), _grads_kept(root):
+    with undisturbed(root):
         table = BackwardTable([StepSummary(step) for step in steps])
     if not _in_notebook():
         print(printable(str(table)))
@@ -89,31 +87,6 @@ def _aligned(line, widths):
     """The norms end, and all else begins, at the same place in each line."""
     return "  ".join(text.rjust(width) if i == 4 else text.ljust(width)
                      for i, (text, width) in enumerate(zip(line, widths, strict=True))).rstrip()
-
-
-@contextlib.contextmanager
-def _watched_by_nobody():
-    """No hook sees what happens in this block."""
-    hooks, state.hooks = state.hooks, ()
-    try:
-        yield
-    finally:
-        state.hooks = hooks
-
-
-@contextlib.contextmanager
-def _grads_kept(root):
-    """Each `grad` that a backward pass from `root` would add to is, after this block, the same array, unchanged."""
-    nodes = topological_order(root.op)
-    tensors = [tensor for tensor in [x.output if isinstance(x, Op) else x for x in nodes] if tensor is not None]
-    grads = [tensor.grad for tensor in tensors]
-    try:
-        for tensor in tensors:
-            tensor.grad = None
-        yield
-    finally:
-        for tensor, grad in zip(tensors, grads, strict=True):
-            tensor.grad = grad
 
 
 def _in_notebook() -> bool:

@@ -1,13 +1,12 @@
 """The norms that stand on the edges of a diagram: of a backward pass beside the user's, or of what was kept of one."""
-import contextlib
 import math
 
 from minires.arrays.norms import euclidean_norm
+from minires.debug.undisturbed import undisturbed
 from minires.drawing.diagram import NOT_KEPT, NOT_WANTED
 from minires.engine.backward import backward_steps
 from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
-from minires.engine.state import state
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
 
@@ -22,7 +21,7 @@ def compute(diagram, graph):
         raise ArgumentError(f"draw: gradients need a loss of one element, got shape {graph.root.shape}: reduce it with "
                             "sum(), mean() or cross_entropy first")
     flow = _Flow(graph)
-    with undisturbed(graph), flow:
+    with undisturbed(graph.root), flow:
         for step in backward_steps(graph.root, retain_graph=True):
             flow.take(step)
     for edge, way in zip(diagram.edges, graph.ways, strict=True):
@@ -51,22 +50,6 @@ def read_kept(diagram, graph):
             edge.gradient = float(euclidean_norm(tensor.grad))
         elif has_run:
             edge.gradient = NOT_KEPT
-
-
-@contextlib.contextmanager
-def undisturbed(graph):
-    """A block whose backward passes are seen by no hook of the user's, and leave every `grad` as it was."""
-    tensors = [x.output if isinstance(x, Op) else x for x in graph.order]
-    before = [(x, x.grad) for x in tensors if x is not None]
-    hooks, state.hooks = state.hooks, ()
-    try:
-        for x, _ in before:
-            x.grad = None  # so that this pass adds to arrays of its own
-        yield
-    finally:
-        state.hooks = hooks
-        for x, grad in before:
-            x.grad = grad
 
 
 class _Flow(BackwardHook):

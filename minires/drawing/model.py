@@ -4,8 +4,8 @@ import contextlib
 import numpy as np
 
 from minires.drawing.graph import Graph
-from minires.engine.backward import Tensor
-from minires.engine.state import state
+from minires.engine.state import Hooks, temporarily
+from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, BackwardError
 from minires.models import FlatNet, ResNet
 from minires.nn.module import Module
@@ -61,14 +61,12 @@ def _without_a_trace(model):
     modules = [module for _, module in model.named_modules()]
     temporary = {"training": False, "forward_hooks": [], "checkpoint_every": None}
     before = [(module, name, vars(module)[name]) for module in modules for name in temporary if name in vars(module)]
-    hooks, grad_enabled = state.hooks, state.grad_enabled
-    state.hooks, state.grad_enabled = (), True
     try:
         for module, name, _ in before:
             setattr(module, name, temporary[name])
-        yield
+        with temporarily(hooks=Hooks(), grad_enabled=True):
+            yield
     finally:
-        state.hooks, state.grad_enabled = hooks, grad_enabled
         for module, name, value in before:
             setattr(module, name, value)
 

@@ -5,16 +5,18 @@ last to leaves such as weights, gives the graph.
 The backward pass walks that graph once, in reverse topological order, and calls each op's `backward`: nothing else
 stands between the loop and the arithmetic, so *step into* in a debugger lands on it.
 """
-from minires.arrays.backend import array_module, device_of, is_array, use_device_of
-from minires.engine.hooks import BackwardHook
-from minires.engine.op import Op
-from minires.engine.state import no_grad, reference_ops, state
-from minires.engine.tensor import Tensor
-from minires.engine.threads import elementwise
-from minires.errors import BackwardError, DeviceError, DTypeError
+from collections.abc import Callable, Iterator
+from typing import Any
 
-__all__ = ["BackwardHook", "BackwardStep", "GradientTable", "Op", "backward_steps", "no_grad", "reference_ops",
-           "topological_order"]
+import numpy as np
+
+from minires.arrays.backend import Array, MaybeNone, array_module, beside, device_of, floating_array, is_array, use_device_of
+from minires.arrays.threads import elementwise
+from minires.engine.call_site import with_source
+from minires.engine.op import Op
+from minires.engine.state import runs_definition, state
+from minires.engine.tensor import Tensor
+from minires.errors import BackwardError, DeviceError, DTypeError
 
 
 class BackwardStep:
@@ -29,12 +31,12 @@ class BackwardStep:
 
     __slots__ = ("grad_inputs", "grad_output", "op")
 
-    html = None  # makes what a notebook shows of a step: `minires.debug` puts it here, as the engine knows no HTML
+    html: Callable[..., str] | None = None  # what a notebook shows: `minires.debug` sets it, as the engine knows no HTML
 
-    def __init__(self, op, grad_output):
+    def __init__(self, op: Op, grad_output: Array):
         self.op = op
         self.grad_output = grad_output
-        self.grad_inputs = None
+        self.grad_inputs: tuple[Array | MaybeNone, ...] | MaybeNone = None
 
     @property
     def name(self) -> str:
@@ -44,13 +46,13 @@ class BackwardStep:
 
     def where(self) -> str:
         """The line of your code that made this op: "file:line: the line"."""
-        return self.op.called_at()
+        return with_source(*self.op.where)
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str | None:
         """What a notebook shows: the formulas, shapes and norms."""
         return None if self.html is None else self.html()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<BackwardStep {self.name}: {type(self.op).__name__}, grad_output {self.grad_output.shape}>"
 
 
@@ -63,27 +65,29 @@ class GradientTable:
     """
 
     def __init__(self):
-        self._gradients = {}  # id(op or leaf) -> array
-        self._ours = set()  # ids of those whose array we allocated
+        self._gradients: dict[int, Array] = {}  # id(op or leaf) -> array
+        self._ours: set[int] = set()  # ids of those whose array we allocated
 
-    def add(self, node, gradient):
+    def add(self, node: Op | Tensor, gradient: Array):
         """Add one contribution to the gradient of an op's output, or of a leaf."""
         key = id(node)
         if key not in self._gradients:
             self._gradients[key] = gradient
         elif key not in self._ours:
-            self._gradients[key] = elementwise(array_module(gradient).add, self._gradients[key], gradient)
+            add = array_module(gradient).add
+            first = self._gradients[key]
+            self._gradients[key] = add(first, gradient) if runs_definition() else elementwise(add, first, gradient)
             self._ours.add(key)
         else:
             self._gradients[key] += gradient
 
-    def pop(self, node):
+    def pop(self, node: Op | Tensor) -> Array:
         """The complete gradient, which leaves the table; None where no contribution came."""
         self._ours.discard(id(node))
         return self._gradients.pop(id(node), None)
 
 
-def topological_order(root: Op, part=None) -> list:
+def topological_order(root: Op, part=None) -> list[Op | Tensor]:
     """Every op and leaf that lies on a way from a leaf that wants a gradient to `root`, each after its inputs.
 
     Iterative, so depth is not limited by Python's recursion; each op is visited once, so time is linear. Where `part` is
@@ -99,14 +103,17 @@ def topological_order(root: Op, part=None) -> list:
             if not isinstance(node, Op) or (part is not None and id(node) not in part):
                 order.append(node)
                 continue
-            _check_not_released(node)
+            if node.released:
+                raise BackwardError(f"backward: the graph through {node.title} was freed by an earlier backward(): run "
+                                    "forward again, or pass retain_graph=True to the earlier call")
             stack.append((node, True))
-            # reversed, so that the first input is visited first and leaves such as weights come last
-            stack.extend([(x, False) for x in reversed(node.inputs) if x is not None])
+            for x in reversed(node.inputs):  # so that the first input is visited first and leaves such as weights come last
+                if x is not None:
+                    stack.append((x, False))
     return order
 
 
-def backward_steps(root: Tensor, gradient=None, retain_graph: bool = False):
+def backward_steps(root: Tensor, gradient: Any = None, retain_graph: bool = False) -> Iterator[BackwardStep]:
     """Run the backward pass from `root` one op at a time: yields a `BackwardStep` after each op's backward.
 
     `root.backward()` is this generator, run to its end. Leaves get their `grad` as soon as it is complete. Each op's
@@ -129,45 +136,79 @@ def backward_steps(root: Tensor, gradient=None, retain_graph: bool = False):
 
 
 def _run_backward(root, order, seed, retain_graph):
-    for hook in state.hooks:
-        hook.start_of_pass(root)
+    _tell(state.hooks.start_of_pass, root)
     table = GradientTable()
     table.add(order[-1], seed)
     while order:
         op = order.pop()  # reverse topological order: every contribution to its gradient has arrived
         grad_output = table.pop(op)
-        use_device_of(grad_output)
+        if type(grad_output) is not np.ndarray:
+            use_device_of(grad_output)
         if isinstance(op, Tensor):
             _deliver_to_leaf(op, grad_output)
-            continue
-        if op.rebuild is not None:  # a checkpointed part: its ops take the place of the one that stood for them
+        elif op.rebuild is not None:  # a checkpointed part: its ops take the place of the one that stood for them
             ops = _rebuild(op, retain_graph)
             table.add(ops[-1], grad_output)
             order.extend(ops)
             del ops  # so that each is freed after its step
-            continue
-        output = op.output
-        if output is not None and output.retains_grad:
-            _add_to_grad(output, grad_output)
-        step = BackwardStep(op, grad_output)
-        hooks = state.hooks
-        for hook in hooks:
-            hook.before_step(step)
-        backward = op.current_backward
-        try:
-            grad_inputs = backward(grad_output)
-            step.grad_inputs = grad_inputs if isinstance(grad_inputs, tuple) else (grad_inputs,)
-            _contribute(table, step)
-        except Exception as error:
-            error.add_note(op.note("backward"))
-            raise
-        for hook in hooks:
-            hook.after_step(step)
-        yield step
-        if not retain_graph:
-            op.release()
-    for hook in state.hooks:
-        hook.end_of_pass()
+        else:
+            step = BackwardStep(op, grad_output)
+            _announce(step)
+            backward = op.backward if op.plain_backward is None else op.current_backward
+            try:
+                _hand_on(backward(grad_output), step, table)
+            except Exception as error:
+                error.add_note(op.note("backward"))
+                raise
+            _tell(state.hooks.after_step, step)
+            yield step
+            if not retain_graph:
+                op.release()
+    _tell(state.hooks.end_of_pass)
+
+
+def _tell(methods, *what):
+    for see in methods:
+        see(*what)
+
+
+def _announce(step):
+    """The gradient of an op's output is complete."""
+    output = step.op.output_reference()
+    if output is not None and output.retains_grad:
+        _add_to_grad(output, step.grad_output)
+    for see in state.hooks.before_step:
+        see(step)
+
+
+def _hand_on(returned, step, table):
+    """Add what an op's backward returned to the gradients of its inputs."""
+    op = step.op
+    step.grad_inputs = grad_inputs = returned if isinstance(returned, tuple) else (returned,)
+    if len(grad_inputs) != len(op.inputs):
+        raise BackwardError(f"{op.title}: backward returned {len(grad_inputs)} gradients for {len(op.inputs)} inputs")
+    for i, (x, gradient) in enumerate(zip(op.inputs, grad_inputs, strict=True)):
+        if x is not None:
+            if getattr(gradient, "shape", None) != op.input_shapes[i] or gradient.dtype != op.input_dtypes[i]:
+                gradient = _fitting(gradient, step, i)
+            table.add(x, gradient)
+
+
+def _fitting(gradient, step, i):
+    """The gradient of input i in the input's dtype, where it differs as that of a float32 input beside a float64 one.
+
+    Raises:
+        BackwardError: it is no gradient of this input.
+    """
+    op = step.op
+    shape, dtype = op.input_shapes[i], op.input_dtypes[i]
+    if getattr(gradient, "shape", None) != shape:
+        got = (f"shape {gradient.shape}" if hasattr(gradient, "shape") else
+               "None" if gradient is None else f"a {type(gradient).__name__}")
+        raise BackwardError(f"{op.title}: backward returned {got} for input {i}, which has shape {shape}")
+    if gradient.dtype != step.grad_output.dtype:
+        raise BackwardError(f"{op.title}: backward returned {gradient.dtype} for input {i}, which has dtype {dtype}")
+    return gradient.astype(dtype)
 
 
 def _rebuild(op, retain_graph):
@@ -177,36 +218,16 @@ def _rebuild(op, retain_graph):
     except Exception as error:
         error.add_note(op.note("recomputed forward"))
         raise
-    for hook in state.hooks:
-        hook.after_rebuild(op, ops[-1])
+    for see in state.hooks.after_rebuild:
+        see(op, ops[-1])
     if not retain_graph:
         op.release()
     return ops
 
 
-def _contribute(table, step):
-    """Add what an op's backward returned to the gradients of its inputs."""
-    op = step.op
-    if len(step.grad_inputs) != len(op.inputs):
-        raise BackwardError(f"{op.title}: backward returned {len(step.grad_inputs)} gradients for {len(op.inputs)} inputs")
-    contributions = zip(op.inputs, step.grad_inputs, op.input_shapes, op.input_dtypes, strict=True)
-    for i, (x, gradient, shape, dtype) in enumerate(contributions):
-        if x is None:
-            continue
-        if getattr(gradient, "shape", None) != shape:
-            got = (f"shape {gradient.shape}" if hasattr(gradient, "shape") else
-                   "None" if gradient is None else f"a {type(gradient).__name__}")
-            raise BackwardError(f"{op.title}: backward returned {got} for input {i}, which has shape {shape}")
-        if gradient.dtype != dtype:
-            if gradient.dtype != step.grad_output.dtype:
-                raise BackwardError(f"{op.title}: backward returned {gradient.dtype} for input {i}, which has dtype {dtype}")
-            gradient = gradient.astype(dtype)  # a float32 input beside a float64 one
-        table.add(x, gradient)
-
-
 def _deliver_to_leaf(leaf, gradient):
-    for hook in state.hooks:
-        hook.leaf_gradient(leaf, gradient)
+    for see in state.hooks.leaf_gradient:
+        see(leaf, gradient)
     _add_to_grad(leaf, gradient)
 
 
@@ -222,30 +243,20 @@ def _seed_gradient(root, gradient):
     """dL/d(root) as an array of root's shape, dtype and device."""
     if not isinstance(root, Tensor):
         raise DTypeError(f"backward: got a {type(root).__name__}, expected a Tensor that was computed, such as a loss")
-    if root.op is None and root.requires_grad:
-        raise BackwardError(f"backward: {root!r} is a leaf: no op made it. Call backward() on a result, such as a loss")
     if root.op is None:
-        raise BackwardError(f"backward: {root!r} wants no gradient: it was made under no_grad(), by detach(), or from "
-                            "tensors without requires_grad=True")
-    _check_not_released(root.op)
-    xp = array_module(root.data)
+        why = ("is a leaf: no op made it. Call backward() on a result, such as a loss" if root.requires_grad else "wants no "
+               "gradient: it was made under no_grad(), by detach(), or from tensors without requires_grad=True")
+        raise BackwardError(f"backward: {root!r} {why}")
     use_device_of(root.data)
     if gradient is None:
         if root.data.size != 1:
             raise BackwardError(f"backward: {root!r} has {root.data.size} elements: pass gradient=dL/d(this), an array "
                                 f"of shape {root.shape}, or reduce it to a scalar first, with sum() or mean()")
-        return xp.ones_like(root.data)
+        return array_module(root.data).ones_like(root.data)
     gradient = gradient.data if isinstance(gradient, Tensor) else gradient
     if is_array(gradient) and device_of(gradient) != root.device:
         raise DeviceError(f"backward: gradient is on {device_of(gradient)}, expected {root.device}, as {root!r}")
-    if xp.shape(gradient) != root.shape:
-        raise BackwardError(f"backward: gradient has shape {xp.shape(gradient)}, expected {root.shape}, as {root!r}")
-    if xp.asarray(gradient).dtype.kind not in "biuf":
-        raise DTypeError(f"backward: gradient holds {xp.asarray(gradient).dtype} values, expected real numbers")
-    return xp.asarray(gradient, dtype=root.dtype)
-
-
-def _check_not_released(op):
-    if op.released:
-        raise BackwardError(f"backward: the graph through {op.title} was freed by an earlier backward(): run forward "
-                            "again, or pass retain_graph=True to the earlier call")
+    gradient = beside(floating_array("backward: gradient", gradient, root.dtype), root.data)
+    if gradient.shape != root.shape:
+        raise BackwardError(f"backward: gradient has shape {gradient.shape}, expected {root.shape}, as {root!r}")
+    return gradient.astype(root.dtype, copy=False)

@@ -1,5 +1,15 @@
-"""`BackwardHook`: what can watch the ops and the backward passes."""
-from minires.engine.state import state
+"""`BackwardHook`: what can watch the ops and the backward passes of a thread."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minires.engine.state import EVENTS, Hooks, state
+
+if TYPE_CHECKING:
+    from minires.arrays.backend import Array
+    from minires.engine.backward import BackwardStep
+    from minires.engine.op import Op
+    from minires.engine.tensor import Tensor
 
 
 class BackwardHook:
@@ -8,33 +18,38 @@ class BackwardHook:
     Breakpoints, the gradient recorder and progress displays are hooks.
     """
 
-    def before_forward(self, op, inputs):
+    watches: tuple[str, ...] = ()  # the events that a subclass looks at: the methods below which it defines
+
+    def __init_subclass__(cls):
+        cls.watches = tuple([event for event in EVENTS if getattr(cls, event) is not getattr(BackwardHook, event)])
+
+    def before_forward(self, op: Op, inputs: list[Array | None]):
         """An op is about to run on `inputs`, arrays (None for an absent bias)."""
 
-    def after_forward(self, op, inputs, output):
+    def after_forward(self, op: Op, inputs: list[Array | None], output: Array):
         """An op has computed `output` from `inputs`, all arrays (None for an absent bias)."""
 
-    def start_of_pass(self, root):
+    def start_of_pass(self, root: Tensor):
         """A backward pass from the tensor `root` begins."""
 
-    def before_step(self, step):
+    def before_step(self, step: BackwardStep):
         """An op's gradient is complete and its `backward` is about to run."""
 
-    def after_rebuild(self, op, last):
+    def after_rebuild(self, op: Op, last: Op):
         """The part for which the checkpoint `op` stood was made again: its op `last` makes the same output in its place."""
 
-    def after_step(self, step):
+    def after_step(self, step: BackwardStep):
         """An op's `backward` has run, and `step.grad_inputs` holds what it returned."""
 
-    def leaf_gradient(self, leaf, gradient):
+    def leaf_gradient(self, leaf: Tensor, gradient: Array):
         """This pass contributes `gradient` (all of it) to a leaf such as a weight."""
 
     def end_of_pass(self):
         """The last op has run."""
 
     def __enter__(self):
-        state.hooks = (*state.hooks, self)
+        state.hooks = Hooks((*state.hooks, self))
         return self
 
     def __exit__(self, *exception):
-        state.hooks = tuple(hook for hook in state.hooks if hook is not self)
+        state.hooks = Hooks([hook for hook in state.hooks if hook is not self])

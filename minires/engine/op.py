@@ -1,15 +1,17 @@
 """`Op`: one operation, with its forward and its backward on raw arrays, and its place on the graph."""
-import linecache
 import weakref
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
 
 import numpy as np
 
-from minires.arrays.backend import device_of, is_array, use_device_of
-from minires.engine.call_site import call_site, line_of
+from minires.arrays.backend import MaybeNone, check_one_device, is_array, use_device_of
+from minires.arrays.threads import limit_blas_to_one_thread
+from minires.engine.call_site import call_site, where
 from minires.engine.state import runs_definition, state
 from minires.engine.tensor import Tensor
-from minires.engine.threads import limit_blas_to_one_thread
-from minires.errors import BackwardError, DeviceError, DTypeError
+from minires.errors import BackwardError, DTypeError
 
 
 class Op:
@@ -26,88 +28,121 @@ class Op:
     selects; both forms save the same arrays, so that a graph made by one can be differentiated by the other.
     """
 
-    plain_forward = None
-    plain_backward = None
-    rebuild = None  # of an op that stands for a checkpointed part: makes the part's ops again; see nn.checkpoint
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    plain_forward: Callable[..., Any] | None = None
+    plain_backward: Callable[..., Any] | None = None
+    rebuild: Callable[..., Any] | None = None  # of a checkpointed part: makes the part's ops again; see nn.checkpoint
 
     inputs: tuple = ()  # where each gradient goes on to: the op that made this input, or the leaf; None if not wanted
     needs_grad: tuple = ()  # for each input: is its gradient wanted?
     input_shapes: tuple = ()  # of the arrays that it was called on; None for an absent bias
     input_dtypes: tuple = ()
-    made: tuple | None = None  # (shape, dtype) of the output; None before forward has run
-    saved = None  # the arrays that forward leaves for backward
+    made: tuple | MaybeNone = None  # (shape, dtype) of the output; None before forward has run
+    saved: Any = None  # the arrays that forward leaves for backward
     layer: str | None = None  # dotted name of the module that called it
-    site: tuple | None = None  # where the user's code called it: see `where`
+    call_site: tuple[CodeType, int] | None = None  # of the user's code that called it: `where` has its line
     released = False  # True once a backward pass has freed its arrays
-    _output = None  # a weak reference to the tensor that it made
+    output_reference: weakref.ref | None = None  # a weak reference to the tensor that it made
 
     @property
     def title(self) -> str:
         """What error messages call this op: its class, and the layer that called it."""
         return type(self).__name__ + (f" (layer {self.layer!r})" if self.layer else "")
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs) -> Tensor:
         """Run `forward` on the tensors' arrays; where a gradient is wanted, put this op on the graph."""
-        if self._output is not None:
-            raise BackwardError(f"{self.title}: this op was called before, and keeps what the backward of that call needs: "
-                                "make an op for each call")
         limit_blas_to_one_thread()  # before the first product: a later one on the same arrays has the same bits
-        self.layer = state.layer
-        records, hooks = state.grad_enabled, state.hooks
-        arrays, needs_grad, nodes, shapes, dtypes = [], [], [], [], []
-        all_numpy = True
-        for x in inputs:
-            if x is not None and not isinstance(x, Tensor):
-                raise DTypeError(f"{self.title}: expected tensors, got {type(x).__name__}: wrap arrays in mr.Tensor(…)")
-            array = None if x is None else x.data
-            wanted = records and x is not None and x.requires_grad
-            arrays.append(array)
-            needs_grad.append(wanted)
-            nodes.append((x.op or x) if wanted else None)
-            shapes.append(None if array is None else array.shape)
-            dtypes.append(None if array is None else array.dtype)
-            all_numpy = all_numpy and (array is None or type(array) is np.ndarray)
-        self.needs_grad, self.input_shapes, self.input_dtypes = tuple(needs_grad), tuple(shapes), tuple(dtypes)
-        if not all_numpy:
-            self._check_devices(arrays)
-        for hook in hooks:
-            hook.before_forward(self, arrays)
-        forward = self.current_forward
+        arrays = self.gather(inputs)
+        hooks = state.hooks
+        for see in hooks.before_forward:
+            see(self, arrays)
+        forward = self.forward if self.plain_forward is None else self.current_forward
         try:
             y = forward(*arrays)
-            if type(y) is not np.ndarray:
-                self._check_output(y)
+            output = self.attach(y)
         except Exception as error:
-            self.site = call_site()
+            self.call_site = call_site()
             error.add_note(self.note("forward"))
             raise
-        wants_grad = True in needs_grad
-        output = Tensor._from_op(y, wants_grad)
-        self.made = output.data.shape, output.data.dtype
-        if wants_grad or hooks:
-            self.site = call_site()
-        if wants_grad:
-            self.inputs = tuple(nodes)
-            self._output = weakref.ref(output)
-            output.op = self
-        for hook in hooks:
-            hook.after_forward(self, arrays, output.data)
+        for see in hooks.after_forward:
+            see(self, arrays, output.data)
         return output
 
+    def gather(self, inputs) -> list:
+        """The arrays of the inputs; what the backward pass has to know of these is noted."""
+        if self.output_reference is not None:
+            raise BackwardError(f"{self.title}: this op was called before, and keeps what the backward of that call needs: "
+                                "make an op for each call")
+        self.layer = state.layer
+        records, on_cpu = state.grad_enabled, True
+        arrays, nodes, needs_grad, shapes, dtypes = [], [], [], [], []
+        for x in inputs:
+            if not isinstance(x, Tensor):
+                x = self.as_input(x, inputs)
+            if x is None:  # an absent bias
+                array = node = shape = dtype = None
+            else:
+                array = x.data
+                node = (x.op or x) if records and x.requires_grad else None
+                shape, dtype = array.shape, array.dtype
+                on_cpu = on_cpu and type(array) is np.ndarray
+            arrays.append(array)
+            nodes.append(node)
+            needs_grad.append(node is not None)
+            shapes.append(shape)
+            dtypes.append(dtype)
+        self.inputs, self.needs_grad = tuple(nodes), tuple(needs_grad)
+        self.input_shapes, self.input_dtypes = tuple(shapes), tuple(dtypes)
+        if not on_cpu:
+            self.check_devices(arrays)
+        return arrays
+
+    def attach(self, y) -> Tensor:
+        """The tensor of the array `y`, which leads to this op where a gradient is wanted."""
+        if type(y) is not np.ndarray and not is_array(y):
+            if not isinstance(y, np.generic):
+                raise DTypeError(f"{self.title}: forward returned a {type(y).__name__}, expected an array: has it a "
+                                 "`return`?")
+            y = np.asarray(y)  # a scalar of NumPy
+        wants_grad = True in self.needs_grad
+        output = Tensor.__new__(Tensor)  # without the checks that an array from outside needs
+        output.data, output.requires_grad, output.op = y, wants_grad, self if wants_grad else None
+        output.grad, output.name, output.retains_grad = None, None, False
+        self.made = y.shape, y.dtype
+        if wants_grad:
+            self.output_reference = weakref.ref(output)
+        if wants_grad or state.hooks:
+            self.call_site = call_site()
+        return output
+
+    def as_input(self, x, inputs) -> Tensor | None:
+        """What stands for an input that is no tensor: None for an absent bias. Arithmetic also takes numbers and arrays."""
+        if x is None and inputs[0] is not None:
+            return None
+        raise DTypeError(f"{self.title}: expected tensors, got {type(x).__name__}: wrap arrays in mr.Tensor(…)")
+
+    def check_devices(self, arrays):
+        """Raise where the arrays live on two devices: `cupy.matmul`, for one, does not check."""
+        code = self.forward.__code__
+        names = code.co_varnames[1:code.co_argcount]  # without self
+        check_one_device(self.title, {names[i] if i < len(names) else f"argument {i}": x for i, x in enumerate(arrays)})
+        use_device_of(next(array for array in arrays if array is not None))
+
     @property
-    def current_forward(self):
+    def current_forward(self) -> Callable[..., Any]:
         """The form of forward that now runs: the definition under `reference_ops()` or a debugger, else the fast one."""
         return self.plain_forward if self.plain_forward is not None and runs_definition() else self.forward
 
     @property
-    def current_backward(self):
+    def current_backward(self) -> Callable[..., Any]:
         """The form of backward that now runs."""
         return self.plain_backward if self.plain_backward is not None and runs_definition() else self.backward
 
     @property
-    def output(self):
+    def output(self) -> Tensor | None:
         """The tensor that this op made, or None where nobody holds it any more: the graph does not."""
-        return self._output() if self._output is not None else None
+        return None if self.output_reference is None else self.output_reference()
 
     def release(self):
         """Free what backward needed. The label, the layer and the forward line stay, for tables and errors."""
@@ -115,40 +150,15 @@ class Op:
         self.inputs = ()
         self.released = True
 
-    def _check_devices(self, arrays):
-        """Raise where the arrays live on two devices: `cupy.matmul`, for one, does not check."""
-        code = self.forward.__code__
-        names = code.co_varnames[1:code.co_argcount]  # without self
-        check_one_device(self, {names[i] if i < len(names) else f"argument {i}": x for i, x in enumerate(arrays)})
-        use_device_of(next(array for array in arrays if array is not None))
-
-    def _check_output(self, y):
-        """Raise where forward returned no array, as one without a `return` does."""
-        if not isinstance(y, np.generic) and not is_array(y):
-            raise DTypeError(f"{self.title}: forward returned a {type(y).__name__}, expected an array: has it a `return`?")
-
     @property
-    def where(self) -> tuple | None:
+    def where(self) -> tuple[str, int] | MaybeNone:
         """(file, line) of the user's code that called this op, or None before it ran."""
-        return None if self.site is None else line_of(*self.site)
+        return None if self.call_site is None else where(*self.call_site)
 
-    def called_at(self):
-        """The line of the user's code that called this op: "file:line: the line"."""
-        file, line = self.where
-        return f"{file}:{line}: {linecache.getline(file, line).strip()}".removesuffix(": ")
-
-    def note(self, direction):
+    def note(self, direction: str) -> str:
         """The line under an error: which op, in which layer, on which shapes and dtypes, called from where."""
         shapes = ", ".join("None" if shape is None else f"{shape} {dtype}"
                            for shape, dtype in zip(self.input_shapes, self.input_dtypes, strict=True))
         made = "" if self.made is None else " -> {} {}".format(*self.made)
         file, line = self.where
         return f"minires: in the {direction} of {self.title} on shapes {shapes}{made}, called at {file}:{line}"
-
-
-def check_one_device(op, arrays):
-    """Raise where the arrays, {name: array or None}, live on more than one device."""
-    devices = {name: device_of(array) for name, array in arrays.items() if array is not None}
-    if len(set(devices.values())) > 1:
-        places = ", ".join(f"{name} on {device}" for name, device in devices.items())
-        raise DeviceError(f"{op.title}: got {places}: move them to one device with .to(…)")

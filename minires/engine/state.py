@@ -3,26 +3,57 @@ import contextlib
 import functools
 import sys
 import threading
+from types import CodeType
+from typing import Any
+
+EVENTS = ("before_forward", "after_forward", "start_of_pass", "before_step", "after_rebuild", "after_step", "leaf_gradient",
+          "end_of_pass")  # the methods of a `BackwardHook`
+
+
+class Hooks(tuple):
+    """The `BackwardHook`s that watch, in the order in which their blocks began.
+
+    For each event it has the methods of those that look at it: `for see in hooks.before_step: see(step)`.
+    """
+
+    def __init__(self, hooks=()):
+        self.__dict__.update({event: [getattr(hook, event) for hook in self if event in hook.watches] for event in EVENTS})
+
+    def __getattr__(self, event: str) -> list:  # only for type checkers, and for what is no event
+        raise AttributeError(event)
 
 
 class State(threading.local):
     """What holds for the code that now runs, in each thread: these class attributes are the defaults."""
 
-    grad_enabled = True  # False inside no_grad()
-    reference = None  # True inside reference_ops(), False inside reference_ops(False); None: see `runs_definition`
-    layer = None  # dotted name of the module whose forward runs, such as "layer2.0.conv1"
-    hooks = ()  # the BackwardHooks that watch every backward pass
-    rebuilding = None  # the call site of nn.checkpoint, while a backward pass runs that forward again
+    grad_enabled: bool = True  # False inside no_grad()
+    reference: bool | None = None  # True inside reference_ops(), False in reference_ops(False); None: see `runs_definition`
+    layer: str | None = None  # dotted name of the module whose forward runs, such as "layer2.0.conv1"
+    hooks: Hooks = Hooks()  # what watches every forward and backward pass
+    rebuilding: tuple[CodeType, int] | None = None  # while a backward pass runs a checkpoint's forward again: its call site
 
 
 state = State()
+
+
+@contextlib.contextmanager
+def temporarily(**fields: Any):
+    """A block in which these fields of `state` have other values."""
+    outer = {name: getattr(state, name) for name in fields}
+    try:
+        for name, value in fields.items():
+            setattr(state, name, value)
+        yield
+    finally:
+        for name, value in outer.items():
+            setattr(state, name, value)
 
 
 class _Setting(contextlib.ContextDecorator):
     """A `with` block (or decorator) that gives one field of `state` a value, and the old value back at its end."""
 
     field: str
-    value: object
+    value: bool
 
     def __enter__(self):
         self._outer = [*getattr(self, "_outer", ()), getattr(state, self.field)]  # a stack: blocks may be nested
@@ -56,19 +87,14 @@ def runs_definition() -> bool:
     """Do ops now run the form that states their definition? Where that is not set, they do under a debugger."""
     if state.reference is not None:
         return state.reference
-    if not _is_traced():
-        return False
-    _say_that_the_definition_runs()
-    return True
-
-
-def _is_traced():
-    """Is a debugger attached? It traces, or from Python 3.12 on is registered as the debugger; coverage does not count."""
-    tracer = sys.gettrace()
+    tracer, monitoring = sys.gettrace(), getattr(sys, "monitoring", None)
     if tracer is not None:
-        return not type(tracer).__module__.startswith("coverage")
-    monitoring = getattr(sys, "monitoring", None)
-    return monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None
+        is_debugged = not type(tracer).__module__.startswith("coverage")
+    else:  # from Python 3.12 on, a debugger may be registered instead
+        is_debugged = monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None
+    if is_debugged:
+        _say_that_the_definition_runs()
+    return is_debugged
 
 
 @functools.cache

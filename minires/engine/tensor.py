@@ -1,8 +1,16 @@
 """`Tensor`: an array, its gradient, its name, and the op that made it."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from minires.arrays.backend import array_module, device_of, parse_device, scalar_beside, to_host
+from minires.arrays.backend import Array, MaybeNone, device_of, floating_array, parse_device, to_host
 from minires.errors import BackwardError, DTypeError, ShapeError
+
+if TYPE_CHECKING:
+    from minires.engine.op import Op
 
 
 class Tensor:
@@ -28,27 +36,17 @@ class Tensor:
     __array_ufunc__ = None  # so that `array + tensor` asks the tensor, not NumPy
 
     def __init__(self, array, requires_grad: bool = False, name: str | None = None):
-        self.data = _floating_array(array)
-        self.grad = None
+        if isinstance(array, Tensor):
+            raise DTypeError("Tensor: got a Tensor: use it as it is, or its .data")
+        self.data: Array = floating_array("Tensor", array)
+        self.grad: Array | MaybeNone = None
         self.requires_grad = requires_grad
         self.name = name
-        self.op = None
+        self.op: Op | None = None
         self.retains_grad = False
 
-    @classmethod
-    def _from_op(cls, array, requires_grad):
-        """A result, without the checks that an array from outside needs."""
-        tensor = cls.__new__(cls)
-        tensor.data = array if not isinstance(array, np.generic) else np.asarray(array)
-        tensor.grad = None
-        tensor.requires_grad = requires_grad
-        tensor.name = None
-        tensor.op = None
-        tensor.retains_grad = False
-        return tensor
-
     @property
-    def shape(self) -> tuple:
+    def shape(self) -> tuple[int, ...]:
         """The length of each axis."""
         return self.data.shape
 
@@ -73,20 +71,20 @@ class Tensor:
         return device_of(self.data)
 
     @property
-    def T(self):
+    def T(self) -> Tensor:
         """The transpose: all axes reversed."""
         return self.transpose()
 
-    def __len__(self):
+    def __len__(self) -> int:
         if self.data.ndim == 0:
             raise ShapeError("len: a scalar tensor has no length")
         return len(self.data)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Tensor]:
         """x[0], x[1], …: without this, Python would index until an IndexError, and ours is a ShapeError."""
         return iter([self[i] for i in range(len(self))])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """What it is, in constant time: statistics belong to `describe`, as they would stall a debugger."""
         parts = [repr(self.name)] if self.name else []
         parts += [f"shape={self.shape}", f"dtype={self.dtype}", f"device={self.device}"]
@@ -98,7 +96,7 @@ class Tensor:
 
     # ---- gradients
 
-    def backward(self, gradient=None, retain_graph: bool = False):
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
         """Differentiate this tensor: fills `grad` of every leaf that it was computed from.
 
         Args:
@@ -108,18 +106,18 @@ class Tensor:
         Raises:
             BackwardError: see `minires.backward_steps`, which this runs to its end.
         """
-        for step in autograd.backward_steps(self, gradient, retain_graph):
+        for step in backward_pass.backward_steps(self, gradient, retain_graph):
             del step  # so that its gradients are freed before the next op makes its own
 
-    def retain_grad(self):
+    def retain_grad(self) -> None:
         """Keep dL/d(this) in `grad` after the next backward passes, though this is not a leaf."""
         if not self.requires_grad:
             raise BackwardError(f"retain_grad: {self!r} wants no gradient, so none will reach it")
         self.retains_grad = True
 
-    def detach(self):
+    def detach(self) -> Tensor:
         """A tensor of the same array that wants no gradient and has no graph."""
-        return Tensor._from_op(self.data, False)
+        return Tensor(self.data)
 
     # ---- values
 
@@ -133,131 +131,73 @@ class Tensor:
             raise ShapeError(f"item: a tensor of one element is needed, got shape {self.shape}")
         return self.data.item()
 
-    def __float__(self):
+    def __float__(self) -> float:
         return float(self.item())
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return bool(self.item())
 
-    def __format__(self, spec):
+    def __format__(self, spec: str) -> str:
         """f"{loss:.3f}": a tensor of one element is formatted as its number."""
         return format(self.item(), spec) if spec else str(self)
 
-    def to(self, device: str):
+    def to(self, device: str) -> Tensor:
         """This tensor on another device ("cpu", "cuda", "cuda:1"); gradients flow back through the move."""
         index = parse_device(device)
         target = "cpu" if index is None else f"cuda:{index}"
         return self if target == self.device else ops.to_device(self, target)
 
-    def astype(self, dtype):
+    def astype(self, dtype) -> Tensor:
         """This tensor in another precision, np.float32 or np.float64; gradients flow back through the cast."""
         return self if np.dtype(dtype) == self.dtype else ops.cast(self, dtype)
 
     # ---- arithmetic: each operator is an op of the same name
 
-    def __add__(self, other):
-        return ops.add(self, other)
+    def __add__(self, other) -> Tensor: return arithmetic.Add()(self, other)
+    def __radd__(self, other) -> Tensor: return arithmetic.Add()(other, self)
+    def __sub__(self, other) -> Tensor: return arithmetic.Subtract()(self, other)
+    def __rsub__(self, other) -> Tensor: return arithmetic.Subtract()(other, self)
+    def __mul__(self, other) -> Tensor: return arithmetic.Multiply()(self, other)
+    def __rmul__(self, other) -> Tensor: return arithmetic.Multiply()(other, self)
+    def __truediv__(self, other) -> Tensor: return arithmetic.Divide()(self, other)
+    def __rtruediv__(self, other) -> Tensor: return arithmetic.Divide()(other, self)
+    def __pow__(self, exponent) -> Tensor: return arithmetic.Power()(self, exponent)
+    def __rpow__(self, base) -> Tensor: return arithmetic.Power()(base, self)
+    def __neg__(self) -> Tensor: return arithmetic.Negate()(self)
+    def __matmul__(self, other) -> Tensor: return arithmetic.MatMul()(self, other)
+    def __rmatmul__(self, other) -> Tensor: return arithmetic.MatMul()(other, self)
+    def __getitem__(self, index) -> Tensor: return ops.index(self, index)
 
-    def __radd__(self, other):
-        return ops.add(other, self)
-
-    def __sub__(self, other):
-        return ops.subtract(self, other)
-
-    def __rsub__(self, other):
-        return ops.subtract(other, self)
-
-    def __mul__(self, other):
-        return ops.multiply(self, other)
-
-    def __rmul__(self, other):
-        return ops.multiply(other, self)
-
-    def __truediv__(self, other):
-        return ops.divide(self, other)
-
-    def __rtruediv__(self, other):
-        return ops.divide(other, self)
-
-    def __pow__(self, exponent):
-        return ops.power(self, exponent)
-
-    def __rpow__(self, base):
-        return ops.power(base, self)
-
-    def __neg__(self):
-        return ops.negate(self)
-
-    def __matmul__(self, other):
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other):
-        return ops.matmul(other, self)
-
-    def __getitem__(self, index):
-        return ops.index(self, index)
-
-    def sum(self, axis=None, keepdims: bool = False):
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """The sum over `axis` (an int, a tuple, or None for all)."""
         return ops.sum(self, axis, keepdims)
 
-    def mean(self, axis=None, keepdims: bool = False):
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """The mean over `axis` (an int, a tuple, or None for all)."""
         return ops.mean(self, axis, keepdims)
 
-    def max(self, axis=None, keepdims: bool = False):
+    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """The largest value over `axis` (an int, a tuple, or None for all)."""
         return ops.max(self, axis, keepdims)
 
-    def reshape(self, *shape):
+    def reshape(self, *shape) -> Tensor:
         """The same values in another shape; one length may be -1."""
         return ops.reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
 
-    def transpose(self, *axes):
+    def transpose(self, *axes) -> Tensor:
         """The axes in another order; reversed where none are given."""
         return ops.transpose(self, axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes)
 
-    def exp(self):
+    def exp(self) -> Tensor:
         """e to the power of each element."""
         return ops.exp(self)
 
-    def log(self):
+    def log(self) -> Tensor:
         """The natural logarithm of each element."""
         return ops.log(self)
 
 
-def as_tensor(value, like: Tensor) -> Tensor:
-    """`value` as a tensor that can stand beside `like`: a Python number takes like's dtype and device."""
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, (bool, int, float)):
-        return Tensor._from_op(scalar_beside(value, like.data), False)
-    return Tensor(value)
-
-
-def _floating_array(value):
-    """`value` as a float32 or float64 array."""
-    if isinstance(value, Tensor):
-        raise DTypeError("Tensor: got a Tensor: use it as it is, or its .data")
-    if isinstance(value, np.generic):
-        value = np.asarray(value)
-    if not hasattr(value, "dtype"):  # a list or a Python number
-        try:
-            array = np.asarray(value)  # not yet of float32, which would turn None into NaN and "1" into 1
-        except (TypeError, ValueError) as error:
-            raise DTypeError(f"Tensor: cannot make an array of numbers of a {type(value).__name__}: {error}") from error
-        if array.dtype.kind not in "biuf":
-            raise DTypeError(f"Tensor: cannot make an array of numbers of a {type(value).__name__} that holds {array.dtype}")
-        return array.astype(np.float32)
-    array_module(value)  # raises where this is neither NumPy's nor CuPy's
-    if value.dtype in (np.float32, np.float64):
-        return value
-    if value.dtype.kind in "biuf":
-        is_double = value.dtype.kind == "f" and value.dtype.itemsize >= 8  # float64 in another byte order, or longer
-        return value.astype(np.float64 if is_double else np.float32)
-    raise DTypeError(f"Tensor: expected real numbers, got dtype {value.dtype}")
-
-
 # The one cycle of the package: a tensor's operators are ops, and ops take and return tensors.
 from minires import ops
-from minires.engine import backward as autograd
+from minires.engine import backward as backward_pass
+from minires.ops import arithmetic

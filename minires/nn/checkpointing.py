@@ -3,7 +3,6 @@
 Chen, Xu, Zhang and Guestrin 2016, arXiv:1604.06174: of n layers in parts of √n, a net holds √n inputs and what one part
 saves, in place of what n layers save, for one more forward.
 """
-import contextlib
 import weakref
 
 from minires.arrays.backend import array_module
@@ -11,7 +10,7 @@ from minires.engine.backward import topological_order
 from minires.engine.call_site import call_site
 from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
-from minires.engine.state import runs_definition, state
+from minires.engine.state import runs_definition, state, temporarily
 from minires.engine.tensor import Tensor
 from minires.errors import BackwardError, DTypeError
 
@@ -78,7 +77,7 @@ class Checkpoint(Op):
         self.arguments = arguments
         self.layer = state.layer
         self.reference = runs_definition()
-        self.site = call_site()
+        self.call_site = call_site()
 
     def stand_for(self, y, made):
         """A tensor of y's array that was made by this op alone, and not by those whose ids are in `made`."""
@@ -90,10 +89,9 @@ class Checkpoint(Op):
         self.made = y.shape, y.dtype
         tensors = [x for x in (*self.arguments, *outside) if isinstance(x, Tensor)]
         self.saved = [(x, x.data) for x in tensors], [type(op) for op in ops], _some_values(y.data)
-        output = Tensor._from_op(y.data, True)
-        output.name = y.name
+        output = Tensor(y.data, requires_grad=True, name=y.name)
         output.op = self
-        self._output = weakref.ref(output)
+        self.output_reference = weakref.ref(output)
         for hook in state.hooks:
             if isinstance(hook, _OpsMade):  # of a checkpoint around this one
                 hook.ids.add(id(self))
@@ -109,7 +107,9 @@ class Checkpoint(Op):
             if tensor.data is not array:
                 raise BackwardError(f"{self.title}: the data of {tensor!r} were replaced between forward and backward, so "
                                     "the forward cannot run again: run it anew, or write into the array after backward")
-        with self._as_in_the_forward(), _OpsMade() as made:
+        as_in_the_forward = temporarily(grad_enabled=True, reference=self.reference, layer=self.layer,
+                                        rebuilding=self.call_site)  # which also tells that this is not the forward
+        with as_in_the_forward, _OpsMade() as made:
             y = self.function(*self.arguments)
         ops, outside = _part(y.op, made.ids) if isinstance(y, Tensor) and y.op is not None else ([], [])
         if ([type(op) for op in ops] != kinds or {id(x) for x in outside} != {id(x) for x in self.inputs}
@@ -117,26 +117,13 @@ class Checkpoint(Op):
             raise BackwardError(f"{self.title}: the function computed something else when it ran again for the backward "
                                 "pass: it must not depend on what may change meanwhile, such as random numbers, or train() "
                                 "and eval()")
-        ops[-1]._output = self._output
+        ops[-1].output_reference = self.output_reference
         return ops
 
     def release(self):
         """Free what `rebuild` needs."""
         super().release()
         self.function = self.arguments = None
-
-    @contextlib.contextmanager
-    def _as_in_the_forward(self):
-        """A block in which what held in the first forward holds again, and `state.rebuilding` tells that this is not it."""
-        settings = {"grad_enabled": True, "reference": self.reference, "layer": self.layer, "rebuilding": self.site}
-        outer = {name: getattr(state, name) for name in settings}
-        try:
-            for name, value in settings.items():
-                setattr(state, name, value)
-            yield
-        finally:
-            for name, value in outer.items():
-                setattr(state, name, value)
 
 
 class _OpsMade(BackwardHook):

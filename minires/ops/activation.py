@@ -1,7 +1,7 @@
 """Activations: ReLU, sigmoid, tanh."""
 from minires.arrays.backend import array_module
+from minires.arrays.threads import elementwise
 from minires.engine.op import Op
-from minires.engine.threads import elementwise
 
 
 def relu(x):

@@ -1,7 +1,7 @@
 """Arithmetic with NumPy's broadcasting: + - * / ** @ and the sign."""
-from minires.arrays.backend import array_module
+from minires.arrays.backend import array_module, scalar_beside
 from minires.engine.op import Op
-from minires.engine.tensor import Tensor, as_tensor
+from minires.engine.tensor import Tensor
 from minires.errors import DTypeError, ShapeError
 
 
@@ -11,27 +11,27 @@ def add(a, b):
     Raises:
         ShapeError: the shapes do not broadcast.
     """
-    return Add()(*_pair(a, b))
+    return Add()(a, b)
 
 
 def subtract(a, b):
     """a - b, broadcast, as `add`."""
-    return Subtract()(*_pair(a, b))
+    return Subtract()(a, b)
 
 
 def multiply(a, b):
     """a * b element by element, broadcast, as `add`."""
-    return Multiply()(*_pair(a, b))
+    return Multiply()(a, b)
 
 
 def divide(a, b):
     """a / b element by element, broadcast, as `add`."""
-    return Divide()(*_pair(a, b))
+    return Divide()(a, b)
 
 
 def power(a, b):
     """a ** b element by element, broadcast, as `add`. dL/db needs a > 0."""
-    return Power()(*_pair(a, b))
+    return Power()(a, b)
 
 
 def negate(x):
@@ -45,15 +45,28 @@ def matmul(a, b):
     Raises:
         ShapeError: the inner lengths differ, or an operand is a scalar.
     """
-    return MatMul()(*_pair(a, b))
+    return MatMul()(a, b)
 
 
-class Add(Op):
+class BinaryOp(Op):
+    """What the ops of two operands share: one of these may be a Python number or an array."""
+
+    def as_input(self, x, inputs) -> Tensor:
+        """A number in the other operand's precision, on its device; an array as a tensor."""
+        like = next((other for other in inputs if isinstance(other, Tensor)), None)
+        if like is None:
+            kinds = " and ".join(type(each).__name__ for each in inputs)
+            raise DTypeError(f"{self.title}: expected a tensor among the operands, got {kinds}")
+        return Tensor(scalar_beside(x, like.data) if isinstance(x, (bool, int, float)) else x)
+
+
+class Add(BinaryOp):
     """y = a + b."""
 
     def forward(self, a, b):
         self.saved = a.shape, b.shape
-        check_broadcast(self, a, b)
+        if a.shape != b.shape:
+            check_broadcast(self, a, b)
         return a + b
 
     def backward(self, dy):
@@ -66,12 +79,13 @@ class Add(Op):
         return da, db
 
 
-class Subtract(Op):
+class Subtract(BinaryOp):
     """y = a - b."""
 
     def forward(self, a, b):
         self.saved = a.shape, b.shape
-        check_broadcast(self, a, b)
+        if a.shape != b.shape:
+            check_broadcast(self, a, b)
         return a - b
 
     def backward(self, dy):
@@ -84,12 +98,13 @@ class Subtract(Op):
         return da, db
 
 
-class Multiply(Op):
+class Multiply(BinaryOp):
     """y = a b, element by element."""
 
     def forward(self, a, b):
         self.saved = a, b
-        check_broadcast(self, a, b)
+        if a.shape != b.shape:
+            check_broadcast(self, a, b)
         return a * b
 
     def backward(self, dy):
@@ -102,12 +117,13 @@ class Multiply(Op):
         return da, db
 
 
-class Divide(Op):
+class Divide(BinaryOp):
     """y = a / b, element by element."""
 
     def forward(self, a, b):
         self.saved = a, b
-        check_broadcast(self, a, b)
+        if a.shape != b.shape:
+            check_broadcast(self, a, b)
         return a / b
 
     def backward(self, dy):
@@ -120,11 +136,12 @@ class Divide(Op):
         return da, db
 
 
-class Power(Op):
+class Power(BinaryOp):
     """y = a ** b, element by element."""
 
     def forward(self, a, b):
-        check_broadcast(self, a, b)
+        if a.shape != b.shape:
+            check_broadcast(self, a, b)
         y = a ** b
         self.saved = a, b, y
         return y
@@ -153,7 +170,7 @@ class Negate(Op):
         return dx
 
 
-class MatMul(Op):
+class MatMul(BinaryOp):
     """y = a b for matrices. Stacks broadcast.
 
     A vector is a row on the left, a column on the right.
@@ -194,8 +211,6 @@ def unbroadcast(gradient, shape):
 
 def check_broadcast(op, a, b):
     """Raise a ShapeError where the shapes do not broadcast: aligned at the right, lengths are equal or 1."""
-    if a.shape == b.shape:
-        return
     for n, m in zip(reversed(a.shape), reversed(b.shape), strict=False):
         if n != m and n != 1 and m != 1:
             raise ShapeError(f"{op.title}: shapes {a.shape} and {b.shape} do not broadcast: aligned at the right, each "
@@ -212,11 +227,3 @@ def _check_matmul(op, a, b):
     for n, m in zip(reversed(a.shape[:-2]), reversed(b.shape[:-2]), strict=False):
         if n != m and n != 1 and m != 1:
             raise ShapeError(f"{op.title}: the leading axes of {a.shape} and {b.shape} do not broadcast")
-
-
-def _pair(a, b):
-    """Both operands as tensors; a Python number takes the other's precision and device."""
-    like = a if isinstance(a, Tensor) else b
-    if not isinstance(like, Tensor):
-        raise DTypeError(f"expected a tensor among the operands, got {type(a).__name__} and {type(b).__name__}")
-    return as_tensor(a, like), as_tensor(b, like)

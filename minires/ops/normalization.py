@@ -1,12 +1,12 @@
 """Batch normalisation: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1, and the gradients of section 3."""
 import numpy as np
 
-from minires.arrays.backend import array_module
+from minires.arrays.backend import array_module, check_one_device
 from minires.arrays.memory import empty
-from minires.engine.op import Op, check_one_device
+from minires.arrays.threads import over_ranges
+from minires.engine.op import Op
 from minires.engine.state import state
 from minires.engine.tensor import Tensor
-from minires.engine.threads import over_ranges
 from minires.errors import DTypeError, ShapeError
 from minires.ops.kernels.lines import as_image, as_lines, batch_statistics, blocks, gradient_sums, spread
 
@@ -175,7 +175,7 @@ def check_arguments(op, x, weight, bias):
         if getattr(values, "dtype", None) not in (np.float32, np.float64):
             got = values.dtype if hasattr(values, "dtype") else type(values).__name__
             raise DTypeError(f"{op.title}: {name} is updated in place: expected an array of float32 or float64, got {got}")
-    check_one_device(op, {"x": x, "running_mean": op.running_mean, "running_var": op.running_var})
+    check_one_device(op.title, {"x": x, "running_mean": op.running_mean, "running_var": op.running_var})
     if x.ndim not in (2, 4):
         raise ShapeError(f"{op.title}: expected x (N, C, H, W) or (N, C), got shape {x.shape}")
     C = x.shape[1]

@@ -3,8 +3,8 @@
 He, Zhang, Ren and Sun 2015, arXiv:1512.03385, equation (1): y = F(x) + x; section 3.3 for the options A, B and C.
 """
 from minires.arrays.backend import array_module
+from minires.arrays.threads import elementwise
 from minires.engine.op import Op
-from minires.engine.threads import elementwise
 from minires.errors import ArgumentError, ShapeError
 from minires.ops.kernels.layout import zeros_channels_last
 
@@ -45,11 +45,12 @@ def zero_pad_shortcut(x, out_channels, stride=1):
 class ShortcutAdd(Op):
     """y = F(x) + x: the gradient goes to both unchanged, so that of x holds a term that no weight touches."""
 
+    def plain_forward(self, residual, shortcut):
+        self.check(residual, shortcut)
+        return residual + shortcut
+
     def forward(self, residual, shortcut):
-        if residual.shape != shortcut.shape:
-            raise ShapeError(f"{self.title}: the residual has shape {residual.shape} and the shortcut {shortcut.shape}; "
-                             "they must be equal. Where a block changes shape, pass the shortcut through "
-                             "zero_pad_shortcut (option A) or a 1 x 1 convolution (option B)")
+        self.check(residual, shortcut)
         return elementwise(array_module(residual).add, residual, shortcut)
 
     def backward(self, dy):
@@ -59,6 +60,15 @@ class ShortcutAdd(Op):
         dresidual = dy
         dshortcut = dy
         return dresidual, dshortcut
+
+    plain_backward = backward
+
+    def check(self, residual, shortcut):
+        """Raise an error that says what does not fit."""
+        if residual.shape != shortcut.shape:
+            raise ShapeError(f"{self.title}: the residual has shape {residual.shape} and the shortcut {shortcut.shape}; "
+                             "they must be equal. Where a block changes shape, pass the shortcut through "
+                             "zero_pad_shortcut (option A) or a 1 x 1 convolution (option B)")
 
 
 class ZeroPadShortcut(Op):

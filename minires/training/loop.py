@@ -13,7 +13,7 @@ import numpy as np
 
 from minires import ops
 from minires.arrays.backend import array_module, to_host, usable_device
-from minires.engine.backward import no_grad
+from minires.engine.state import no_grad
 from minires.engine.tensor import Tensor
 from minires.errors import AnomalyError, StateError
 

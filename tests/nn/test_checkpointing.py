@@ -127,8 +127,8 @@ def test_a_net_with_checkpoints_is_the_same_net_bit_for_bit(make, every):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_imagenet_net_too_on_any_number_of_threads(threads, monkeypatch):
-    monkeypatch.setattr(mr.engine.threads, "SMALLEST_SHARED", 1)
-    monkeypatch.setitem(mr.engine.threads._settings, "threads", threads)
+    monkeypatch.setattr(mr.arrays.threads, "SMALLEST_SHARED", 1)
+    monkeypatch.setitem(mr.arrays.threads._settings, "threads", threads)
     x, results = images(N=2, C=3, size=32), []
     for every in (None, 1):
         net = models.imagenet_net(18, num_classes=3, checkpoint_every=every)

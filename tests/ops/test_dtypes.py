@@ -265,7 +265,7 @@ def test_what_is_not_real_is_refused_as_a_tensor_operand_and_gradient(values):
     for refused in (lambda: mr.Tensor(values), lambda: x + values, lambda: values * x):
         with pytest.raises(DTypeError, match="Tensor: expected real numbers, got dtype"):
             refused()
-    with pytest.raises(DTypeError, match=r"backward: gradient holds .* values, expected real numbers"):
+    with pytest.raises(DTypeError, match=r"backward: gradient: (cannot make an array of numbers|expected real numbers)"):
         (x * 1).backward(values)
     assert x.grad is None
 
@@ -276,7 +276,7 @@ def test_lists_and_values_that_are_not_real_are_refused(value):
     for refused in (lambda: mr.Tensor(value), lambda: x + value, lambda: x + value[0], lambda: value[0] * x):
         with pytest.raises(DTypeError, match="Tensor: cannot make an array of numbers"):
             refused()
-    with pytest.raises(DTypeError, match=r"backward: gradient holds .* values, expected real numbers"):
+    with pytest.raises(DTypeError, match=r"backward: gradient: (cannot make an array of numbers|expected real numbers)"):
         (x * 1).backward(value)
 
 

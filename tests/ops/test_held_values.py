@@ -135,8 +135,8 @@ def assert_equal_dicts(got, expected):
 def op_threads(request, monkeypatch):
     """How ops share out their work: small arrays are usually left to one thread."""
     if request.param != "as usual":
-        monkeypatch.setattr(mr.engine.threads, "SMALLEST_SHARED", 1)
-        monkeypatch.setitem(mr.engine.threads._settings, "threads", 2)
+        monkeypatch.setattr(mr.arrays.threads, "SMALLEST_SHARED", 1)
+        monkeypatch.setitem(mr.arrays.threads._settings, "threads", 2)
 
 
 # ---- one step is held while others run

@@ -11,7 +11,7 @@ import numpy as np
 from minires.arrays.backend import array_module, strided_view
 from minires.arrays.blocking import cuts_products, panel_bytes, rows_of_one_product
 from minires.arrays.memory import empty
-from minires.engine.threads import over_ranges
+from minires.arrays.threads import over_ranges
 
 
 class Geometry(NamedTuple):

@@ -4,7 +4,7 @@ import math
 from minires.arrays.backend import array_module
 from minires.arrays.blocking import block_bytes
 from minires.arrays.memory import empty, empty_like
-from minires.engine.threads import over_ranges
+from minires.arrays.threads import over_ranges
 from minires.ops.kernels.layout import channels_last
 
 LINE_LENGTH = 8192  # floats in a line of a block: NumPy's inner loops want to be long

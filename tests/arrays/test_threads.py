@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires.engine import threads
-from minires.engine.threads import elementwise, over_ranges
+from minires.arrays import blocking, threads
+from minires.arrays.threads import elementwise, over_ranges
 from minires.errors import ArgumentError
+from tests.ops.test_every_op import CASES, call, cotangent
 
 BIG = np.zeros(threads.SMALLEST_SHARED)
+
+
+class NeedsAThread(Exception):
+    pass
+
+
+def no_pool(process, size):
+    raise NeedsAThread
 
 
 @pytest.fixture(autouse=True)
@@ -62,10 +71,26 @@ def test_little_work_stays_with_the_caller(whole):
     assert over_ranges(lambda some: (some, threading.get_ident()), 12, whole) == [(slice(0, 12), threading.get_ident())]
 
 
-def test_the_definition_runs_in_one_thread():
-    mr.set_threads(4)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_definition_runs_in_one_thread(case, monkeypatch):
+    mr.set_threads(2)
+    monkeypatch.setattr(threads, "SMALLEST_SHARED", 1)
+    monkeypatch.setattr(threads, "pool", no_pool)
     with mr.reference_ops():
-        assert over_ranges(lambda some: threading.get_ident(), 12, BIG) == [threading.get_ident()]
+        _, y = call(case, case.arrays)
+        (y + y * y).backward(cotangent(y))  # a fork: its gradients are added
+
+
+def test_the_fast_form_would_take_another_thread(monkeypatch):
+    mr.set_threads(2)
+    monkeypatch.setattr(threads, "SMALLEST_SHARED", 1)
+    monkeypatch.setattr(threads, "pool", no_pool)
+    x = mr.Tensor(np.ones((2, 3)), requires_grad=True)
+    with pytest.raises(NeedsAThread):
+        mr.ops.relu(x)
+    y = x * 1
+    with pytest.raises(NeedsAThread):
+        (y + y * y).backward(np.ones((2, 3)))
 
 
 def test_an_error_in_another_thread_reaches_the_caller():
@@ -151,7 +176,7 @@ def test_the_default_is_the_number_of_cores():
 @pytest.mark.parametrize(("quota", "cores"), [("max 100000", 8), ("200000 100000", 2), ("50000 100000", 1), ("", 8)])
 def test_a_container_that_has_a_share_of_the_cores_gets_no_more_threads(quota, cores, tmp_path, monkeypatch):
     (tmp_path / "cpu.max").write_text(quota, encoding="ascii")
-    monkeypatch.setattr(threads, "Path", lambda path: tmp_path / "cpu.max")
+    monkeypatch.setattr(blocking, "Path", lambda path: tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     assert threads.available_cores.__wrapped__() == cores
 
@@ -166,7 +191,7 @@ def test_a_number_that_is_none_is_refused(n):
 def test_a_forked_process_has_threads_of_its_own():
     code = """
 import os, numpy as np, minires as mr
-from minires.engine.threads import elementwise
+from minires.arrays.threads import elementwise
 mr.set_threads(2)
 x = np.ones(600_000)
 elementwise(np.negative, x)

@@ -10,13 +10,12 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
 from minires.arrays.backend import array_module
+from minires.arrays.blocking import available_cores
 from minires.arrays.memory import empty_like
-from minires.engine.state import runs_definition
 from minires.errors import ArgumentError
 
 SMALLEST_SHARED = 500_000  # elements: to start and join a thread takes as long as to work on some ten thousands
@@ -42,17 +41,6 @@ def get_threads() -> int:
     return _settings["threads"] or available_cores()
 
 
-@cache
-def available_cores() -> int:
-    """The cores that this process may use: those it may run on, or its container's share (cgroup 2) where that is less."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        if quota != "max":
-            cores = min(cores, max(1, round(int(quota) / int(period))))
-    return cores
-
-
 def elementwise(function, *arrays):
     """function(*arrays), of arrays of one shape, into a new array with the first one's memory order."""
     out = empty_like(arrays[0], array_module(arrays[0]).result_type(*arrays))
@@ -73,9 +61,9 @@ def over_ranges(work, count, whole):
         work: called on a slice; writes its part of a result, or returns its part of a sum.
         count: what is cut: the images of a batch, or the lines of a matrix.
         whole: the array that is worked on. A small one is left to the calling thread, and one on a GPU, which has threads
-            of its own; so is everything under `reference_ops`.
+            of its own.
     """
-    few = whole.size < SMALLEST_SHARED or runs_definition() or array_module(whole) is not np
+    few = whole.size < SMALLEST_SHARED or array_module(whole) is not np
     threads = 1 if few else min(get_threads(), count)
     if threads == 1:
         return [work(slice(0, count))]
