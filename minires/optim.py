@@ -3,6 +3,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from minires.arguments import number, whole_number
 from minires.arrays.backend import array_module, as_host_array, beside, to_host, use_device_of
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, ShapeError, StateError
@@ -36,14 +37,12 @@ class SGD:
 
     def __init__(self, params, lr: float, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False):
         self.params = _checked_params(params)
-        for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
-            _check_not_negative(name, value)
-        if nesterov and momentum == 0:
-            raise ArgumentError("SGD: nesterov=True looks ahead along the momentum, but momentum is 0: set it, say to 0.9")
-        self.lr = float(lr)  # Python floats: a float64 scalar of NumPy would promote float32 weights
-        self.momentum = float(momentum)
-        self.weight_decay = float(weight_decay)
+        self.lr = number("SGD", "lr", lr)  # a Python float: a float64 scalar of NumPy would promote float32 weights
+        self.momentum = number("SGD", "momentum", momentum)
+        self.weight_decay = number("SGD", "weight_decay", weight_decay)
         self.nesterov = bool(nesterov)
+        if self.nesterov and self.momentum == 0:
+            raise ArgumentError("SGD: nesterov=True looks ahead along the momentum, but momentum is 0: set it, say to 0.9")
         self.velocities = [None] * len(self.params)  # for each parameter v, once it has made a step
         self.hooks = []
 
@@ -152,11 +151,9 @@ class MultiStepLR:
             raise ArgumentError(f"MultiStepLR: milestones is {milestones!r}, expected a list: [{milestones!r}]")
         self.milestones = list(milestones)
         for milestone in self.milestones:
-            if isinstance(milestone, bool) or not isinstance(milestone, (int, np.integer)) or milestone < 1:
-                raise ArgumentError(f"MultiStepLR: got the milestone {milestone!r}, expected whole numbers of at least 1")
-        _check_not_negative("gamma", gamma)
+            whole_number("MultiStepLR", "a milestone", milestone)
         self.optimizer = optimizer
-        self.gamma = float(gamma)
+        self.gamma = number("MultiStepLR", "gamma", gamma)
         self.steps = 0
 
     def step(self):
@@ -197,8 +194,3 @@ def _checked_params(params):
     if len({id(parameter) for parameter in params}) < len(params):
         raise ArgumentError("SGD: a parameter is listed twice: it would be moved twice in each step")
     return params
-
-
-def _check_not_negative(name, value):
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not value >= 0:
-        raise ArgumentError(f"{name}: got {value!r}, expected a number that is not negative")

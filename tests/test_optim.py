@@ -293,7 +293,7 @@ def test_settings_that_a_file_holds_as_arrays_become_python_numbers(tmp_path):
 @pytest.mark.parametrize("name", ["lr", "momentum", "weight_decay"])
 @pytest.mark.parametrize("value", [-0.1, float("nan"), "0.1", None, True])
 def test_a_setting_is_a_number_that_is_not_negative(name, value):
-    with pytest.raises(ArgumentError, match=f"^{name}: got {value!r}, expected a number that is not negative"):
+    with pytest.raises(ArgumentError, match=f"^SGD: {name} is {value!r}, expected a number that is not negative"):
         optim.SGD(parameters(), **{"lr": 0.1, name: value})
 
 
@@ -385,7 +385,7 @@ def test_a_schedule_that_is_saved_and_loaded_goes_on():
 
 @pytest.mark.parametrize("milestone", [0, -1, 1.5, True])
 def test_a_milestone_is_a_whole_number_of_at_least_1(milestone):
-    with pytest.raises(ArgumentError, match=f"got the milestone {milestone!r}, expected whole numbers of at least 1"):
+    with pytest.raises(ArgumentError, match=f"a milestone is {milestone!r}, expected an integer of at least 1"):
         optim.MultiStepLR(optim.SGD(parameters(), lr=1.0), [3, milestone])
 
 
@@ -398,7 +398,7 @@ def test_milestones_are_a_list_and_the_optimizer_comes_first():
 
 @pytest.mark.parametrize("gamma", [-1, None, float("nan")])
 def test_gamma_is_not_negative(gamma):
-    with pytest.raises(ArgumentError, match=f"^gamma: got {gamma!r}"):
+    with pytest.raises(ArgumentError, match=f"^MultiStepLR: gamma is {gamma!r}"):
         optim.MultiStepLR(optim.SGD(parameters(), lr=1.0), [3], gamma=gamma)
 
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from minires.arguments import is_whole_number
 from minires.arrays.backend import array_module
 from minires.arrays.blocking import available_cores
 from minires.arrays.memory import empty_like
@@ -31,7 +32,7 @@ def set_threads(n):
     Raises:
         ArgumentError: n is not a positive whole number.
     """
-    if n is not None and (isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1):
+    if n is not None and not is_whole_number(n, 1):
         raise ArgumentError(f"set_threads: got {n!r}, expected a whole number from 1, or None for the number of cores")
     _settings["threads"] = None if n is None else int(n)
 

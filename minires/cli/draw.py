@@ -1,8 +1,8 @@
 """The command `minires draw`: architectures side by side, residual units side by side, or every layer of a net."""
-import difflib
 from pathlib import Path
 
 from minires import models
+from minires.arguments import nearest
 from minires.drawing.architecture import architecture_of
 from minires.drawing.graph import diagram_of
 from minires.drawing.model import graph_of_model
@@ -48,9 +48,7 @@ def check_names(names):
     known = [*models.NAMED, *UNITS]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            guess = f" Did you mean {near[0]!r}?" if near else ""
-            raise UnknownNameError(f"draw: unknown model {name!r}.{guess} Known are the nets {', '.join(models.NAMED)} and "
+            raise UnknownNameError(f"draw: unknown model {name!r}.{nearest(name, known)} Known are the nets {', '.join(models.NAMED)} and "
                                    f"the units {', '.join(UNITS)}")
     units = [name for name in names if name in UNITS]
     if units and len(units) < len(names):

@@ -5,7 +5,8 @@ Everything is drawn by NumPy's generator on the host, so that a run on a GPU see
 
 import numpy as np
 
-from minires.errors import ArgumentError, DTypeError, ShapeError
+from minires.arguments import whole_number
+from minires.errors import DTypeError, ShapeError
 
 
 def shift_and_flip(images, generator, padding=4):
@@ -29,8 +30,7 @@ def random_crop(images, generator, padding=4):
     the padding is not a whole number of at least 0.
     """
     check_images(images, "random_crop")
-    if isinstance(padding, bool) or not isinstance(padding, (int, np.integer)) or padding < 0:
-        raise ArgumentError(f"random_crop: got padding {padding!r}; expected a whole number of at least 0.")
+    padding = whole_number("random_crop", "padding", padding, smallest=0)
     N, C, H, W = images.shape
     padded = np.zeros((N, C, H + 2 * padding, W + 2 * padding), images.dtype)
     padded[:, :, padding : padding + H, padding : padding + W] = images

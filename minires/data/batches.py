@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minires.arguments import whole_number
 from minires.errors import ArgumentError, DTypeError, LabelError, ShapeError
 
 
@@ -27,7 +28,7 @@ class Batches:
         labels = np.asarray(labels)
         check_examples(images, labels)
         check_batch_size(batch_size, len(labels), drop_last)
-        check_seed(seed)
+        whole_number("Batches", "seed", seed, smallest=0)
         self.images = images
         self.labels = labels
         self.batch_size = int(batch_size)
@@ -89,23 +90,9 @@ def check_examples(images, labels):
 
 def check_batch_size(batch_size, N, drop_last):
     """Raise ArgumentError unless the batch size is a whole number of at least 1 that leaves a batch of N examples."""
-    if not is_whole(batch_size) or batch_size < 1:
-        raise ArgumentError(
-            f"Batches: got batch_size {batch_size!r}; expected a whole number of at least 1, such as 64."
-        )
+    whole_number("Batches", "batch_size", batch_size)
     if drop_last and batch_size > N:
         raise ArgumentError(
             f"Batches: got batch_size {batch_size} for {N} examples with drop_last=True, which leaves no batch. "
             f"Give a batch_size of at most {N}, or drop_last=False."
         )
-
-
-def check_seed(seed):
-    """Raise ArgumentError unless the seed is a whole number of at least 0, as NumPy's generators need it."""
-    if not is_whole(seed) or seed < 0:
-        raise ArgumentError(f"Batches: got seed {seed!r}; expected a whole number of at least 0.")
-
-
-def is_whole(number):
-    """Whether this is an integer of Python or NumPy (True and False are not)."""
-    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)

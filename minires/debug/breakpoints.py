@@ -4,8 +4,7 @@ import difflib
 import sys
 import warnings
 
-import numpy as np
-
+from minires.arguments import is_whole_number
 from minires.debug.dry_run import KINDS, ForwardStep, makes
 from minires.debug.prompt import breakpoint_hook, with_breakpoint
 from minires.engine.call_site import call_site
@@ -219,7 +218,7 @@ class break_at(BackwardHook):
         if self.op is not None and not isinstance(self.op, str) and not _is_op_class(self.op):
             raise ArgumentError(f"break_at: {self.op!r} is no type of op: pass a class of minires.ops, such as "
                                 "ops.convolution.Conv2d, or its name, 'Conv2d'")
-        if self.number is not None and (not isinstance(self.number, (int, np.integer)) or self.number < 0):
+        if self.number is not None and not is_whole_number(self.number, 0):
             raise ArgumentError(f"break_at: step is {self.number!r}, expected the number of a step, counted from 0")
         if self.if_ is not None and not callable(self.if_):
             raise ArgumentError(f"break_at: if_ is {self.if_!r}, expected a function of the step")

@@ -1,7 +1,7 @@
 """`draw(model_or_loss, path)`: the layers of a net, or the graph of a loss, as a figure, as text or as an animation."""
 from dataclasses import fields
 
-from minires.arguments import positive_integer
+from minires.arguments import whole_number
 from minires.drawing import gradients as norms
 from minires.drawing.architecture import architecture_of
 from minires.drawing.diagram import Diagram
@@ -77,7 +77,7 @@ def draw(model_or_loss, path=None, *, input_shape=None, gradients=None, columns=
         FileError: the file cannot be written.
     """
     wants_animation = path is not None and formats.check_ending(path) == ".html"
-    columns = None if columns is None else positive_integer("draw", "columns", columns)
+    columns = None if columns is None else whole_number("draw", "columns", columns)
     is_of_models = isinstance(model_or_loss, (Module, list, tuple, dict))
     if is_of_models and (gradients or wants_animation):
         wanted = "an animation shows" if wants_animation else "gradients=True shows"

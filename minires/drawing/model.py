@@ -3,6 +3,7 @@ import contextlib
 
 import numpy as np
 
+from minires.arguments import shape_of
 from minires.drawing.graph import Graph
 from minires.engine.state import Hooks, temporarily
 from minires.engine.tensor import Tensor
@@ -22,7 +23,7 @@ def graph_of_model(model: Module, input_shape=None) -> Graph:
         ArgumentError: the shape is not one of positive integers, or the model needs one and none was given.
         BackwardError: the model did not return one tensor that was computed from its input.
     """
-    shape = _checked(input_shape) if input_shape is not None else known_input_shape(model)
+    shape = shape_of("draw", "input_shape", input_shape) if input_shape is not None else known_input_shape(model)
     dtype = next((parameter.dtype for parameter in model.parameters()), np.float32)
     device = next((parameter.device for parameter in model.parameters()), "cpu")
     example = Tensor(np.zeros(shape, dtype)).to(device)
@@ -45,14 +46,6 @@ def known_input_shape(model: Module) -> tuple:
         return 1, model.layer1[0].in_channels, 32, 32
     raise ArgumentError(f"draw: a {type(model).__name__} has to run once on an example, which tells how its layers are "
                         "connected: give input_shape=(N, C, H, W), batch included")
-
-
-def _checked(input_shape):
-    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
-    if not shape or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
-        raise ArgumentError(f"draw: input_shape is {input_shape!r}, expected positive integers such as (1, 3, 32, 32), "
-                            "batch included")
-    return shape
 
 
 @contextlib.contextmanager

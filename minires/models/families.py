@@ -1,6 +1,6 @@
 """The families of nets: 6n+2 layers for CIFAR, those of ImageNet, and flat nets of convolutions, as twins from one seed."""
 from minires import nn
-from minires.arguments import positive_integer
+from minires.arguments import whole_number
 from minires.errors import ArgumentError, UnknownNameError
 from minires.models.block import BasicBlock, Bottleneck, PreactivationBasicBlock, PreactivationBottleneck
 from minires.models.flat import FlatNet
@@ -41,12 +41,12 @@ def cifar_net(depth, residual=True, width=16, in_channels=3, num_classes=10, sho
         ArgumentError: the depth is not 6n+2, or another number is not a positive integer.
         UnknownNameError: no such shortcut.
     """
-    depth = positive_integer("cifar_net", "depth", depth)
+    depth = whole_number("cifar_net", "depth", depth)
     if depth < 8 or (depth - 2) % 6:
         below = max(8, depth - (depth - 2) % 6)
         raise ArgumentError(f"cifar_net: depth is {depth}, expected 6n+2 for n blocks in each of the three stages, such "
                             f"as {below} or {below + 6}")
-    width = positive_integer("cifar_net", "width", width)
+    width = whole_number("cifar_net", "width", width)
     check_shortcut("cifar_net", shortcut)
     net = ResNet(PreactivationBasicBlock if preactivation else BasicBlock,
                  blocks=[(depth - 2) // 6] * 3, widths=[width, 2 * width, 4 * width],
@@ -118,14 +118,14 @@ def flat_net(depth, width=16, in_channels=1, activation="relu", batch_norm=False
         ArgumentError: a number is not a positive integer.
         UnknownNameError: no such activation.
     """
-    net = FlatNet(positive_integer("flat_net", "depth", depth), positive_integer("flat_net", "width", width),
+    net = FlatNet(whole_number("flat_net", "depth", depth), whole_number("flat_net", "width", width),
                   in_channels, activation, batch_norm, checkpoint_every=checked_every("flat_net", checkpoint_every))
     return nn.init.initialize_(net, init, seed, linear_init=nn.init.lecun_normal_)
 
 
 def checked_every(owner, checkpoint_every):
     """None, or the number of blocks of a checkpoint."""
-    return None if checkpoint_every is None else positive_integer(owner, "checkpoint_every", checkpoint_every)
+    return None if checkpoint_every is None else whole_number(owner, "checkpoint_every", checkpoint_every)
 
 
 def check_shortcut(owner, shortcut):

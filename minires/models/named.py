@@ -1,7 +1,7 @@
 """The published nets by name. Each takes the options of its family: `resnet20(seed=1)` is `cifar_net(20, seed=1)`."""
-import difflib
 import inspect
 
+from minires.arguments import nearest
 from minires.errors import ArgumentError, UnknownNameError
 from minires.models.families import cifar_net, imagenet_net
 
@@ -109,9 +109,7 @@ def make(name: str, **options):
         UnknownNameError: there is no such net; the message lists those that there are.
     """
     if name not in NAMED:
-        near = difflib.get_close_matches(str(name), NAMED, n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        raise UnknownNameError(f"unknown model {name!r}.{guess} Known are {', '.join(NAMED)}")
+        raise UnknownNameError(f"unknown model {name!r}.{nearest(name, NAMED)} Known are {', '.join(NAMED)}")
     return NAMED[name](**options)
 
 
@@ -124,7 +122,6 @@ def known(family, options) -> dict:
     names = [name for name in inspect.signature(family).parameters if name != "depth"]
     for option in options:
         if option not in names:
-            near = difflib.get_close_matches(option, names, n=1)
-            guess = f" Did you mean {near[0]!r}?" if near else ""
-            raise ArgumentError(f"{family.__name__}: unknown option {option!r}.{guess} Known are {', '.join(names)}")
+            raise ArgumentError(f"{family.__name__}: unknown option {option!r}.{nearest(option, names)} Known are "
+                                f"{', '.join(names)}")
     return options

@@ -2,7 +2,7 @@
 import numpy as np
 
 from minires import ops
-from minires.arguments import pair, positive_integer
+from minires.arguments import pair, whole_number
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
 from minires.nn import init
@@ -28,13 +28,13 @@ class Conv2d(Module):
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, *,
                  generator=None):
         super().__init__()
-        self.in_channels = positive_integer("Conv2d", "in_channels", in_channels)
-        self.out_channels = positive_integer("Conv2d", "out_channels", out_channels)
+        self.in_channels = whole_number("Conv2d", "in_channels", in_channels)
+        self.out_channels = whole_number("Conv2d", "out_channels", out_channels)
         self.kernel_size = pair("Conv2d", "kernel_size", kernel_size)
         self.stride = pair("Conv2d", "stride", stride)
         self.padding = pair("Conv2d", "padding", padding, smallest=0)
         self.dilation = pair("Conv2d", "dilation", dilation)
-        self.groups = positive_integer("Conv2d", "groups", groups)
+        self.groups = whole_number("Conv2d", "groups", groups)
         if in_channels % groups or out_channels % groups:
             raise ArgumentError(f"Conv2d: {in_channels} input and {out_channels} output channels cannot be split into "
                                 f"{groups} groups: groups must divide both")

@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from minires.errors import ArgumentError, ShapeError
+from minires.arguments import whole_number
+from minires.errors import ShapeError
 from minires.nn.module import write_array
 
 
@@ -121,9 +122,7 @@ def generator_for(seed: int, name: str) -> np.random.Generator:
     Raises:
         ArgumentError: the seed is not a non-negative integer.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ArgumentError(f"seed: got {seed!r}, expected an integer that is not negative")
-    return np.random.default_rng([int(seed), *name.encode("utf-8")])
+    return np.random.default_rng([whole_number("init", "seed", seed, smallest=0), *name.encode("utf-8")])
 
 
 def initialize_(module, init, seed: int, linear_init=None):

@@ -2,7 +2,7 @@
 import numpy as np
 
 from minires import ops
-from minires.arguments import positive_integer
+from minires.arguments import whole_number
 from minires.engine.tensor import Tensor
 from minires.nn import init
 from minires.nn.module import Module
@@ -24,8 +24,8 @@ class Linear(Module):
 
     def __init__(self, in_features, out_features, bias=True, *, generator=None):
         super().__init__()
-        self.in_features = positive_integer("Linear", "in_features", in_features)
-        self.out_features = positive_integer("Linear", "out_features", out_features)
+        self.in_features = whole_number("Linear", "in_features", in_features)
+        self.out_features = whole_number("Linear", "out_features", out_features)
         self.weight = Tensor(np.empty((out_features, in_features), np.float32), requires_grad=True)
         init.he_normal_(self.weight, generator or np.random.default_rng())
         self.bias = Tensor(np.zeros(out_features, np.float32), requires_grad=True) if bias else None

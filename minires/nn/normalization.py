@@ -2,7 +2,7 @@
 import numpy as np
 
 from minires import ops
-from minires.arguments import positive_integer
+from minires.arguments import whole_number
 from minires.engine.tensor import Tensor
 from minires.nn.module import Module
 
@@ -26,7 +26,7 @@ class BatchNorm2d(Module):
 
     def __init__(self, num_features, eps: float = 1e-5, momentum: float = 0.1):
         super().__init__()
-        self.num_features = positive_integer("BatchNorm2d", "num_features", num_features)
+        self.num_features = whole_number("BatchNorm2d", "num_features", num_features)
         self.eps = eps
         self.momentum = momentum
         self.freeze_statistics = False

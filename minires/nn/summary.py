@@ -4,9 +4,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from minires import nn
+from minires.arguments import shape_of
 from minires.engine.state import no_grad
 from minires.engine.tensor import Tensor
-from minires.errors import ArgumentError, DTypeError
+from minires.errors import DTypeError
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,7 @@ def summary(model, input_shape) -> Summary:
     """
     if not isinstance(model, nn.Module):
         raise DTypeError(f"summary: got a {type(model).__name__}, expected a model (an nn.Module)")
-    input_shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
-    if not input_shape or not all(isinstance(n, (int, np.integer)) and n > 0 for n in input_shape):
-        raise ArgumentError(f"summary: expected a shape such as (1, 3, 32, 32), batch included, got {input_shape}")
+    input_shape = shape_of("summary", "input_shape", input_shape)
     shapes = _output_shapes(model, input_shape)
     rows, counted = [], set()
     for name, module in model.named_modules():

@@ -1,9 +1,10 @@
 """The convolution of images: the definition as four loops, and the same sums as small matrix products."""
 import math
 
+from minires.arguments import pair, whole_number
 from minires.arrays.backend import array_module
 from minires.engine.op import Op
-from minires.errors import ArgumentError, ShapeError
+from minires.errors import ShapeError
 from minires.ops.kernels.correlation import (
     Geometry,
     backward_from_columns_of_dy,
@@ -12,7 +13,7 @@ from minires.ops.kernels.correlation import (
     input_gradient,
     weight_gradient,
 )
-from minires.ops.kernels.layout import channels_last, pair
+from minires.ops.kernels.layout import channels_last
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -48,10 +49,10 @@ class Conv2d(Op):
     """
 
     def __init__(self, stride=1, padding=0, dilation=1, groups=1):
-        self.stride = pair(self, "stride", stride)
-        self.padding = pair(self, "padding", padding)
-        self.dilation = pair(self, "dilation", dilation)
-        self.groups = groups
+        self.stride = pair("Conv2d", "stride", stride)
+        self.padding = pair("Conv2d", "padding", padding, smallest=0)
+        self.dilation = pair("Conv2d", "dilation", dilation)
+        self.groups = whole_number("Conv2d", "groups", groups)
 
     # ---- the definition
 
@@ -154,7 +155,18 @@ class Conv2d(Op):
 
     def geometry(self, x, weight, bias):
         """The sizes of this convolution; raises where x, weight and bias do not fit."""
-        check_arguments(self, x, weight, bias)
+        if weight is None or x.ndim != 4 or weight.ndim != 4 or 0 in x.shape[2:]:
+            raise ShapeError(f"{self.title}: expected x (N, C, H, W) with at least one pixel, and weight (O, C / groups, "
+                             f"KH, KW), got shapes {x.shape} and {None if weight is None else weight.shape}")
+        C, (O, own) = x.shape[1], weight.shape[:2]
+        if own * self.groups != C:
+            raise ShapeError(f"{self.title}: x {x.shape} has {C} channels, but weight (O, C / groups, KH, KW) = "
+                             f"{weight.shape} with groups={self.groups} takes {own * self.groups}")
+        if O % self.groups or math.prod(weight.shape) == 0:
+            raise ShapeError(f"{self.title}: weight {weight.shape} must hold at least one number, and its {O} kernels must "
+                             f"divide into groups={self.groups}")
+        if bias is not None and bias.shape != (O,):
+            raise ShapeError(f"{self.title}: bias has shape {bias.shape}, expected ({O},) for weight {weight.shape}")
         (KH, KW), (SH, SW), (DH, DW), (PH, PW) = weight.shape[2:], self.stride, self.dilation, self.padding
         OH = (x.shape[2] + 2 * PH - DH * (KH - 1) - 1) // SH + 1
         OW = (x.shape[3] + 2 * PW - DW * (KW - 1) - 1) // SW + 1
@@ -163,22 +175,3 @@ class Conv2d(Op):
                              f"{x.shape[2:]} with padding {self.padding}: use larger images, more padding or a smaller "
                              "kernel")
         return Geometry(KH, KW, SH, SW, DH, DW, PH, PH, PW, PW, OH, OW)
-
-
-def check_arguments(op, x, weight, bias):
-    """Raise an error that says which argument does not fit, and how."""
-    if x.ndim != 4 or weight.ndim != 4 or 0 in x.shape[2:]:
-        raise ShapeError(f"{op.title}: expected x (N, C, H, W) with at least one pixel, and weight (O, C / groups, KH, KW), "
-                         f"got shapes {x.shape} and {weight.shape}")
-    if min(op.stride) < 1 or min(op.dilation) < 1 or min(op.padding) < 0 or op.groups < 1:
-        raise ArgumentError(f"{op.title}: stride, dilation and groups must be at least 1 and padding at least 0, got "
-                            f"stride {op.stride}, dilation {op.dilation}, groups {op.groups}, padding {op.padding}")
-    C, (O, own) = x.shape[1], weight.shape[:2]
-    if own * op.groups != C:
-        raise ShapeError(f"{op.title}: x {x.shape} has {C} channels, but weight (O, C / groups, KH, KW) = {weight.shape} "
-                         f"with groups={op.groups} takes {own * op.groups}")
-    if O % op.groups or math.prod(weight.shape) == 0:
-        raise ShapeError(f"{op.title}: weight {weight.shape} must hold at least one number, and its {O} kernels must "
-                         f"divide into groups={op.groups}")
-    if bias is not None and bias.shape != (O,):
-        raise ShapeError(f"{op.title}: bias has shape {bias.shape}, expected ({O},) for weight {weight.shape}")

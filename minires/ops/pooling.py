@@ -5,10 +5,11 @@ place of every window at once.
 """
 import math
 
+from minires.arguments import pair
 from minires.arrays.backend import array_module
 from minires.engine.op import Op
 from minires.errors import ArgumentError, ShapeError
-from minires.ops.kernels.layout import pair, zeros_channels_last
+from minires.ops.kernels.layout import zeros_channels_last
 
 
 def max_pool2d(x, kernel_size, stride=None, padding=0):
@@ -47,9 +48,12 @@ class Pool2d(Op):
     """What max and average pooling share: the geometry of the windows."""
 
     def __init__(self, kernel_size, stride, padding):
-        self.kernel_size = pair(self, "kernel_size", kernel_size)
-        self.stride = self.kernel_size if stride is None else pair(self, "stride", stride)
-        self.padding = pair(self, "padding", padding)
+        kind = type(self).__name__
+        self.kernel_size = pair(kind, "kernel_size", kernel_size)
+        self.stride = self.kernel_size if stride is None else pair(kind, "stride", stride)
+        self.padding = pair(kind, "padding", padding, smallest=0)
+        if any(p > k // 2 for p, k in zip(self.padding, self.kernel_size, strict=True)):
+            raise ArgumentError(f"{kind}: padding is {self.padding}, expected at most half the kernel {self.kernel_size}")
 
     def padded(self, x, value):
         """x with a border of `value`: (N, C, H, W) -> (N, C, H + 2 PH, W + 2 PW)."""
@@ -83,12 +87,6 @@ class Pool2d(Op):
         """Raise an error that says what does not fit."""
         if x.ndim != 4 or 0 in x.shape[2:]:
             raise ShapeError(f"{self.title}: expected x (N, C, H, W) with at least one pixel, got shape {x.shape}")
-        if min(self.kernel_size) < 1 or min(self.stride) < 1:
-            raise ArgumentError(f"{self.title}: kernel_size and stride must be at least 1, got {self.kernel_size} and "
-                                f"{self.stride}")
-        if any(not 0 <= p <= k // 2 for p, k in zip(self.padding, self.kernel_size, strict=True)):
-            raise ArgumentError(f"{self.title}: padding must lie between 0 and half the kernel {self.kernel_size}, got "
-                                f"{self.padding}")
         if min(self.output_size(x)) < 1:
             raise ShapeError(f"{self.title}: the kernel {self.kernel_size} is larger than the image {x.shape[2:]} with "
                              f"padding {self.padding}: use a smaller kernel, or larger images")

@@ -2,10 +2,11 @@
 
 He, Zhang, Ren and Sun 2015, arXiv:1512.03385, equation (1): y = F(x) + x; section 3.3 for the options A, B and C.
 """
+from minires.arguments import whole_number
 from minires.arrays.backend import array_module
 from minires.arrays.threads import elementwise
 from minires.engine.op import Op
-from minires.errors import ArgumentError, ShapeError
+from minires.errors import DTypeError, ShapeError
 from minires.ops.kernels.layout import zeros_channels_last
 
 
@@ -45,9 +46,21 @@ def zero_pad_shortcut(x, out_channels, stride=1):
 class ShortcutAdd(Op):
     """y = F(x) + x: the gradient goes to both unchanged, so that of x holds a term that no weight touches."""
 
+    # ---- the definition
+
     def plain_forward(self, residual, shortcut):
         self.check(residual, shortcut)
         return residual + shortcut
+
+    def plain_backward(self, dy):
+        """dresidual = dy
+        dshortcut = dy
+        """
+        dresidual = dy
+        dshortcut = dy
+        return dresidual, dshortcut
+
+    # ---- the fast form
 
     def forward(self, residual, shortcut):
         self.check(residual, shortcut)
@@ -61,10 +74,10 @@ class ShortcutAdd(Op):
         dshortcut = dy
         return dresidual, dshortcut
 
-    plain_backward = backward
-
     def check(self, residual, shortcut):
         """Raise an error that says what does not fit."""
+        if shortcut is None:
+            raise DTypeError(f"{self.title}: the shortcut is None, expected a tensor")
         if residual.shape != shortcut.shape:
             raise ShapeError(f"{self.title}: the residual has shape {residual.shape} and the shortcut {shortcut.shape}; "
                              "they must be equal. Where a block changes shape, pass the shortcut through "
@@ -75,8 +88,8 @@ class ZeroPadShortcut(Op):
     """y[:, :C] = x[:, :, ::stride, ::stride], and y[:, C:] = 0."""
 
     def __init__(self, out_channels, stride):
-        self.out_channels = out_channels
-        self.stride = stride
+        self.out_channels = whole_number("ZeroPadShortcut", "out_channels", out_channels)
+        self.stride = whole_number("ZeroPadShortcut", "stride", stride)
 
     def forward(self, x):
         self.check(x)
@@ -100,8 +113,6 @@ class ZeroPadShortcut(Op):
         """Raise an error that says what does not fit."""
         if x.ndim != 4:
             raise ShapeError(f"{self.title}: expected x (N, C, H, W), got shape {x.shape}")
-        if self.stride < 1:
-            raise ArgumentError(f"{self.title}: stride must be at least 1, got {self.stride}")
         if self.out_channels < x.shape[1]:
             raise ShapeError(f"{self.title}: x {x.shape} has {x.shape[1]} channels, more than the {self.out_channels} of "
                              "the output: zero-padding cannot drop channels, a 1 x 1 convolution (option B) can")

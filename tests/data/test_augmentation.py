@@ -69,7 +69,7 @@ def test_the_type_of_the_values_is_kept(dtype):
 
 @pytest.mark.parametrize("padding", [-1, 1.5, True, None])
 def test_a_padding_that_is_none_is_refused(padding):
-    with pytest.raises(ArgumentError, match="whole number of at least 0"):
+    with pytest.raises(ArgumentError, match=r"padding is .* expected an integer of at least 0"):
         random_crop(numbered(), np.random.default_rng(0), padding)
 
 

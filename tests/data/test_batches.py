@@ -143,13 +143,13 @@ def test_no_examples():
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.0, True, "4", None])
 def test_batch_sizes_that_are_refused(batch_size):
-    with pytest.raises(ArgumentError, match=r"batch_size .*; expected a whole number of at least 1"):
+    with pytest.raises(ArgumentError, match=r"batch_size is .* expected an integer of at least 1"):
         Batches(*numbered_examples(10), batch_size)
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, None, "a"])
 def test_seeds_that_are_refused(seed):
-    with pytest.raises(ArgumentError, match=r"seed .*; expected a whole number"):
+    with pytest.raises(ArgumentError, match=r"seed is .* expected an integer of at least 0"):
         Batches(*numbered_examples(10), 4, seed=seed)
 
 

@@ -330,7 +330,7 @@ def test_a_cifar_depth_is_6n_plus_2(depth, message):
     ({"width": 1.5}, "cifar_net: width is 1.5"),
     ({"in_channels": 0}, "in_channels is 0"),
     ({"num_classes": -1}, "out_features is -1"),
-    ({"seed": -1}, "seed: got -1"),
+    ({"seed": -1}, "seed is -1"),
 ])
 def test_bad_numbers_are_named(options, message):
     with pytest.raises(ArgumentError, match=message):

@@ -229,15 +229,17 @@ def test_a_bias_of_another_length(shape):
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"stride": 0}, r"at least 1 and padding at least 0, got stride \(0, 0\)"),
-    ({"stride": (1, -1)}, r"got stride \(1, -1\)"),
-    ({"dilation": 0}, r"dilation \(0, 0\)"),
-    ({"padding": -1}, r"padding \(-1, -1\)"),
-    ({"groups": 0}, r"groups 0"),
-    ({"stride": 1.5}, r"stride is 1\.5, expected an int or a pair \(rows, columns\) of ints"),
-    ({"stride": (1, 2, 3)}, r"stride is \(1, 2, 3\), expected an int or a pair"),
-    ({"padding": "same"}, r"padding is 'same', expected an int or a pair"),
-    ({"dilation": None}, r"dilation is None, expected an int or a pair"),
+    ({"stride": 0}, r"stride is 0, expected an integer of at least 1"),
+    ({"stride": (1, -1)}, r"stride is \(1, -1\), expected an integer of at least 1"),
+    ({"dilation": 0}, r"dilation is 0, expected an integer of at least 1"),
+    ({"padding": -1}, r"padding is -1, expected an integer of at least 0"),
+    ({"groups": 0}, r"groups is 0, expected an integer of at least 1"),
+    ({"stride": 1.5}, r"stride is 1\.5, expected an integer .* or a pair \(vertical, horizontal\) of them"),
+    ({"stride": (1, 2, 3)}, r"stride is \(1, 2, 3\), expected an integer .* or a pair"),
+    ({"padding": "same"}, r"padding is 'same', expected an integer .* or a pair"),
+    ({"stride": True}, r"stride is True, expected an integer"),
+    ({"groups": "1"}, r"groups is '1', expected an integer of at least 1"),
+    ({"dilation": None}, r"dilation is None, expected an integer .* or a pair"),
 ])
 def test_options_that_are_refused(options, message):
     with pytest.raises(ArgumentError, match="^Conv2d: .*" + message):

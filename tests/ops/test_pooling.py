@@ -111,16 +111,16 @@ def test_kernels_larger_than_the_padded_image(pool):
 
 @each_pool
 @pytest.mark.parametrize(("arguments", "message"), [
-    ((0,), r"kernel_size and stride must be at least 1, got \(0, 0\) and \(0, 0\)"),
-    ((2, 0), r"must be at least 1, got \(2, 2\) and \(0, 0\)"),
-    ((2, (1, -1)), r"must be at least 1, got \(2, 2\) and \(1, -1\)"),
-    ((3, 1, 2), r"padding must lie between 0 and half the kernel \(3, 3\), got \(2, 2\)"),
-    ((2, 1, -1), r"padding must lie between 0 and half the kernel \(2, 2\), got \(-1, -1\)"),
-    ((2, 1, (0, 2)), r"got \(0, 2\)"),
-    ((2.0,), r"kernel_size is 2\.0, expected an int or a pair \(rows, columns\) of ints"),
-    (((2, 2, 2),), r"kernel_size is \(2, 2, 2\), expected an int or a pair"),
-    ((2, "1"), r"stride is '1', expected an int or a pair"),
-    ((2, 1, (0.5, 0)), r"padding is \(0\.5, 0\), expected an int or a pair"),
+    ((0,), r"kernel_size is 0, expected an integer of at least 1"),
+    ((2, 0), r"stride is 0, expected an integer of at least 1"),
+    ((2, (1, -1)), r"stride is \(1, -1\), expected an integer of at least 1"),
+    ((3, 1, 2), r"padding is \(2, 2\), expected at most half the kernel \(3, 3\)"),
+    ((2, 1, -1), r"padding is -1, expected an integer of at least 0"),
+    ((2, 1, (0, 2)), r"padding is \(0, 2\), expected at most half"),
+    ((2.0,), r"kernel_size is 2\.0, expected an integer .* or a pair \(vertical, horizontal\) of them"),
+    (((2, 2, 2),), r"kernel_size is \(2, 2, 2\), expected an integer .* or a pair"),
+    ((2, "1"), r"stride is '1', expected an integer .* or a pair"),
+    ((2, 1, (0.5, 0)), r"padding is \(0\.5, 0\), expected an integer .* or a pair"),
 ])
 def test_sizes_that_are_refused(pool, arguments, message):
     with pytest.raises(ArgumentError, match=r"^\w+Pool2d: .*" + message):

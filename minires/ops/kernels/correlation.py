@@ -4,6 +4,7 @@ Here images lie with their channels last, (N, H, W, C), so that the pixels under
 """
 import functools
 from threading import get_ident
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -30,27 +31,47 @@ class Geometry(NamedTuple):
     OH: int
     OW: int
 
-    @property
-    def is_pointwise(self):
-        """A 1 x 1 kernel that sees each pixel once: the columns are the image itself."""
-        return (self.KH, self.KW, self.SH, self.SW) == (1, 1, 1, 1) and self[6:10] == (0, 0, 0, 0)
+
+def is_pointwise(g):
+    """Is it a 1 x 1 kernel that sees each pixel once, so that the columns are the image itself?"""
+    return g.KH == g.KW == g.SH == g.SW == 1 and g.top == g.bottom == g.left == g.right == 0
+
+
+class Plan(NamedTuple):
+    """How the correlation of images with kernels (KH, KW, C, O) is done: of which sizes, and in which pieces."""
+
+    xp: ModuleType
+    g: Geometry  # that makes P neighbouring outputs at once: see `pixels_at_once`
+    P: int
+    parts: int  # KH to multiply each kernel row by itself, 1 to multiply all at once: see `number_of_parts`
+    panel: int  # bytes of columns that are multiplied at a time: see `panel_bytes`
+    cuts_products: bool  # of a panel with a part of the kernels: see `rows_of_one_product`
+    keeps_scratch: bool  # for the next call
+
+
+@functools.lru_cache(maxsize=256)
+def plan_of(xp, g, C, O) -> Plan:
+    """The plan for images (N, H, W, C) and kernels (KH, KW, C, O), by their sizes alone."""
+    P = pixels_at_once(xp, g, C, O)
+    wide = side_by_side_geometry(g, P)
+    size = wide.KH * wide.KW * C * P * O
+    parts = number_of_parts(xp, wide, C, P * O)
+    return Plan(xp, wide, P, parts, panel_bytes(xp, size), cuts_products(xp, size // parts), cuts_products(xp, size))
 
 
 def correlate(images, kernels, g):
     """The correlation of images (N, H, W, C) with kernels (KH, KW, C, O): (N, OH, OW, O)."""
-    xp = array_module(images)
-    N, O = len(images), kernels.shape[3]
-    y = empty(xp, (N, g.OH, g.OW, O), xp.result_type(images, kernels))
-    P = pixels_at_once(xp, g, images.shape[3], O)
-    g, kernels = side_by_side(kernels, g, P)                                     # (KH, KW, C, O) -> (KH, KW', C, P·O)
-    y_wide = y.reshape(N, g.OH, g.OW, P * O)                                     # (N, OH, OW, O) -> (N, OH, OW/P, P·O)
-    parts = number_of_parts(xp, g, *kernels.shape[2:])
-    kernels = kernels.reshape(parts, -1, P * O)                                  # -> (parts, K, P·O)
+    N, C, O = len(images), images.shape[3], kernels.shape[3]
+    plan = plan_of(array_module(images), g, C, O)
+    y = empty(plan.xp, (N, g.OH, g.OW, O), plan.xp.result_type(images, kernels))
+    kernels = side_by_side(kernels, g, plan)                                     # (KH, KW, C, O) -> (KH, KW', C, P·O)
+    y_wide = y.reshape(N, g.OH, plan.g.OW, plan.P * O)                           # (N, OH, OW, O) -> (N, OH, OW/P, P·O)
+    kernels = kernels.reshape(plan.parts, -1, plan.P * O)                        # -> (parts, K, P·O)
 
     def work(some):
         scratch = None
-        for block, columns in column_panels(images[some], g, parts, P * O):
-            scratch = multiply_parts(columns, kernels, y_wide[some][block], scratch)   # (n, rows, OW, K) @ (K, O), summed
+        for block, columns in column_panels(images[some], plan):
+            scratch = multiply(columns, kernels, y_wide[some][block], plan, scratch)   # (n, rows, OW, K) @ (K, O), summed
 
     over_ranges(work, N, y)
     return y
@@ -58,22 +79,19 @@ def correlate(images, kernels, g):
 
 def weight_gradient(images, dy, g):
     """dweight from the columns of the images: (N, H, W, C) and (N, OH, OW, O) -> (KH, KW, C, O)."""
-    xp = array_module(dy)
     N, C, O = len(images), images.shape[3], dy.shape[3]
-    P = pixels_at_once(xp, g, C, O)
-    wide = side_by_side_geometry(g, P)
-    dy = dy.reshape(N, wide.OH, wide.OW, P * O)                                  # (N, OH, OW, O) -> (N, OH, OW/P, P·O)
-    parts = number_of_parts(xp, wide, C, P * O)
+    plan = plan_of(array_module(dy), g, C, O)
+    dy = dy.reshape(N, g.OH, plan.g.OW, plan.P * O)                              # (N, OH, OW, O) -> (N, OH, OW/P, P·O)
+    shape = plan.parts, g.KH * plan.g.KW * C // plan.parts, plan.P * O           # (parts, K, P·O)
 
     def work(some):
-        dkernels = xp.zeros((parts, g.KH * wide.KW * C // parts, P * O), dtype=dy.dtype)    # (parts, K, P·O)
-        for block, columns in column_panels(images[some], wide, parts, P * O):
-            for part in range(parts):
-                dkernels[part] += multiply_transposed(columns[part], dy[some][block])       # (K, pixels) @ (pixels, P·O)
+        dkernels = plan.xp.zeros(shape, dtype=dy.dtype)
+        for block, columns in column_panels(images[some], plan):
+            add_transposed(dkernels, columns, dy[some][block], plan)             # (K, pixels) @ (pixels, P·O)
         return dkernels
 
-    dkernels = sum(over_ranges(work, N, dy)).reshape(g.KH, wide.KW, C, P * O)
-    return gather_side_by_side(dkernels, g, P)                                   # (KH, KW', C, P·O) -> (KH, KW, C, O)
+    dkernels = sum(over_ranges(work, N, dy)).reshape(g.KH, plan.g.KW, C, plan.P * O)
+    return gather_side_by_side(dkernels, g, plan.P)                              # (KH, KW', C, P·O) -> (KH, KW, C, O)
 
 
 def backward_from_columns_of_dy(images, weight, dy, g, wants_dweight):
@@ -82,28 +100,28 @@ def backward_from_columns_of_dy(images, weight, dy, g, wants_dweight):
     Input pixel (h, w) met kernel place (kh, kw) where the output was (h - kh·DH, w - kw·DW). So with dy padded, dx is a
     correlation with the kernel turned by 180°, and dweight is the product of the same columns with the image.
     """
-    xp = array_module(dy)
     (N, H, W, C), O = images.shape, dy.shape[3]
-    of_dy = g._replace(**dict(zip(("top", "bottom", "left", "right"), full_padding(g), strict=True)), OH=H, OW=W)
-    dx = empty(xp, (N, H, W, C), dy.dtype)
-    P = pixels_at_once(xp, of_dy, O, C)
+    top, bottom, left, right = full_padding(g)
+    of_dy = g._replace(top=top, bottom=bottom, left=left, right=right, OH=H, OW=W)
+    plan = plan_of(array_module(dy), of_dy, O, C)
+    dx = empty(plan.xp, (N, H, W, C), dy.dtype)
     turned = weight[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)                      # (O, C, KH, KW) -> (KH, KW, O, C)
-    wide, turned = side_by_side(turned, of_dy, P)                                # -> (KH, KW', O, P·C)
-    dx_wide, images = dx.reshape(N, H, wide.OW, P * C), images.reshape(N, H, wide.OW, P * C)
-    parts = number_of_parts(xp, wide, O, P * C)
-    turned = turned.reshape(parts, -1, P * C)                                    # -> (parts, K, P·C)
+    turned = side_by_side(turned, of_dy, plan)                                   # -> (KH, KW', O, P·C)
+    shape = N, H, plan.g.OW, plan.P * C
+    dx_wide, images = dx.reshape(shape), images.reshape(shape)
+    turned = turned.reshape(plan.parts, -1, plan.P * C)                          # -> (parts, K, P·C)
 
     def work(some):
-        dturned = xp.zeros(turned.shape, dtype=dy.dtype)
+        dturned = plan.xp.zeros(turned.shape, dtype=dy.dtype)
         scratch = None
-        for block, columns in column_panels(dy[some], wide, parts, P * C):
-            scratch = multiply_parts(columns, turned, dx_wide[some][block], scratch)   # (n, rows, W, K) @ (K, C), summed
-            for part in range(parts if wants_dweight else 0):
-                dturned[part] += multiply_transposed(columns[part], images[some][block])   # (K, pixels) @ (pixels, C)
+        for block, columns in column_panels(dy[some], plan):
+            scratch = multiply(columns, turned, dx_wide[some][block], plan, scratch)   # (n, rows, W, K) @ (K, C), summed
+            if wants_dweight:
+                add_transposed(dturned, columns, images[some][block], plan)      # (K, pixels) @ (pixels, C)
         return dturned
 
-    dturned = sum(over_ranges(work, N, dx)).reshape(g.KH, wide.KW, O, P * C)
-    dweight = gather_side_by_side(dturned, of_dy, P)[::-1, ::-1]                 # -> (KH, KW, O, C), turned back
+    dturned = sum(over_ranges(work, N, dx)).reshape(g.KH, plan.g.KW, O, plan.P * C)
+    dweight = gather_side_by_side(dturned, of_dy, plan.P)[::-1, ::-1]            # -> (KH, KW, O, C), turned back
     return dx, dweight.transpose(0, 1, 3, 2)                                     # (KH, KW, O, C) -> (KH, KW, C, O)
 
 
@@ -114,9 +132,11 @@ def pixels_at_once(xp, g, C, O):
     the images have few channels, a wider window is copied in longer runs. The price is that each of the P outputs
     multiplies the whole width that the P windows cover, in part with zeros.
     """
-    if xp is not np or g.DW > 1 or g.is_pointwise or O > 16:
+    if xp is not np or g.DW > 1 or is_pointwise(g) or O > 16:
         return 1
-    return next((P for P in (4, 2) if g.OW % P == 0 and (P == 2 or g.KW * C < O)), 1)
+    if g.OW % 4 == 0 and g.KW * C < O:
+        return 4
+    return 2 if g.OW % 2 == 0 else 1
 
 
 def side_by_side_geometry(g, P):
@@ -124,20 +144,24 @@ def side_by_side_geometry(g, P):
     return g._replace(KW=g.KW + (P - 1) * g.SW, SW=P * g.SW, OW=g.OW // P)
 
 
-def side_by_side(kernels, g, P):
-    """That convolution's (sizes, kernels): (KH, KW, C, O) -> (KH, KW', C, P·O), copies of the kernels, each moved along."""
-    wide = side_by_side_geometry(g, P)
+def side_by_side(kernels, g, plan):
+    """The kernels of that convolution: (KH, KW, C, O) -> (KH, KW', C, P·O), copies of the kernels, each moved along."""
     KH, KW, C, O = kernels.shape
-    copies = array_module(kernels).zeros((KH, wide.KW, C, P, O), dtype=kernels.dtype)
-    for p in range(P):
+    if plan.P == 1:
+        return plan.xp.ascontiguousarray(kernels)
+    copies = plan.xp.zeros((KH, plan.g.KW, C, plan.P, O), dtype=kernels.dtype)
+    for p in range(plan.P):
         copies[:, p * g.SW:p * g.SW + KW, :, p] = kernels
-    return wide, copies.reshape(KH, wide.KW, C, P * O)
+    return copies.reshape(KH, plan.g.KW, C, plan.P * O)
 
 
 def gather_side_by_side(dkernels, g, P):
     """The gradient of kernels from that of their copies, its sum: (KH, KW', C, P·O) -> (KH, KW, C, O)."""
     copies = dkernels.reshape(*dkernels.shape[:3], P, -1)                        # -> (KH, KW', C, P, O)
-    return sum(copies[:, p * g.SW:p * g.SW + g.KW, :, p] for p in range(P))
+    total = copies[:, :g.KW, :, 0]
+    for p in range(1, P):
+        total = total + copies[:, p * g.SW:p * g.SW + g.KW, :, p]
+    return total
 
 
 def full_padding(g):
@@ -157,7 +181,7 @@ def number_of_parts(xp, g, C, O):
     return g.KH if cut and g.KH > 1 and g.SH == 1 and g.KW * C >= O else 1
 
 
-def column_panels(images, g, parts, O):
+def column_panels(images, plan):
     """The windows of the images as rows of matrices, a panel at a time.
 
     A whole batch of columns (KH·KW times the images) would leave the cache, and thin matrix products would wait for
@@ -165,18 +189,15 @@ def column_panels(images, g, parts, O):
 
     Args:
         images: (N, H, W, C), contiguous.
-        parts: of `number_of_parts`.
-        O: the channels of the kernels that the columns are multiplied with.
+        plan: of the correlation.
 
     Yields:
         (block, columns): block selects the images and the output rows, y[block] of (N, OH, OW, O); columns is a list of
         `parts` arrays (n, rows, OW, K), each with the numbers that meet one part of the kernel; valid until the next.
     """
-    xp = array_module(images)
+    xp, g, _, parts, fits, _, keeps_scratch = plan
     N, H, W, C = images.shape
-    size = g.KH * g.KW * C * O
-    fits = panel_bytes(xp, size)
-    if g.is_pointwise:
+    if is_pointwise(g):
         at_once = max(1, fits // max(1, H * W * C * images.dtype.itemsize))
         for start in range(0, N, at_once):
             yield (slice(start, start + at_once), slice(None)), [images[start:start + at_once]]
@@ -186,7 +207,7 @@ def column_panels(images, g, parts, O):
     row_bytes = g.OW * tall * g.KW * C * images.dtype.itemsize
     at_once = min(max(1, N), max(1, fits // ((g.OH + halo) * row_bytes)))
     rows_at_once = min(g.OH, max(1, fits // (at_once * row_bytes) - halo))
-    keep = kept_scratch if cuts_products(xp, size) else scratch
+    keep = kept_scratch if keeps_scratch else scratch
     padded, windows, panel = keep(get_ident(), xp, g, images.shape[1:], images.dtype, at_once, rows_at_once, tall, halo)
     for start in range(0, N, at_once):
         count = min(at_once, N - start)
@@ -194,9 +215,11 @@ def column_panels(images, g, parts, O):
         for row in range(0, g.OH, rows_at_once):
             rows = min(rows_at_once, g.OH - row)
             panel[:count, :rows + halo] = windows[:count, row:row + rows + halo]
-            columns = panel[:count].reshape(count, -1, g.OW, tall * g.KW * C)
-            block = slice(start, start + count), slice(row, row + rows)
-            yield block, [columns[:, part * g.DH:part * g.DH + rows] for part in range(parts)]
+            window_rows = panel[:count].reshape(count, -1, g.OW, tall * g.KW * C)
+            columns = []
+            for part in range(parts):
+                columns.append(window_rows[:, part * g.DH:part * g.DH + rows])
+            yield (slice(start, start + count), slice(row, row + rows)), columns
 
 
 def scratch(thread, xp, g, image_shape, dtype, at_once, rows_at_once, tall, halo):
@@ -218,44 +241,36 @@ def scratch(thread, xp, g, image_shape, dtype, at_once, rows_at_once, tall, halo
 kept_scratch = functools.lru_cache(maxsize=24)(scratch)  # about a megabyte each
 
 
-def multiply_parts(columns, kernels, out, scratch=None):
-    """out = Σ columns[part] @ kernels[part]. Returns its scratch array, for the next call to use again."""
-    multiply(columns[0], kernels[0], out)
+def multiply(columns, kernels, out, plan, scratch=None):
+    """out = Σ columns[part] @ kernels[part], (n, rows, OW, K) @ (K, O) -> (n, rows, OW, O).
+
+    In products that are small enough for BLAS's fast path. Returns its scratch array, for the next call to use again.
+    """
+    xp = plan.xp
+    n, rows, OW, K = columns[0].shape
+    O = kernels.shape[2]
+    M = rows_of_one_product(xp, rows * OW, K * O)
+    stack = (n, rows * OW // M, M) if plan.cuts_products else (n * rows * OW,)   # B products of M rows for each image
+    xp.matmul(columns[0].reshape(*stack, K), kernels[0], out=out.reshape(*stack, O))     # (n, B, M, K) @ (K, O)
     for part in range(1, len(columns)):
-        scratch = multiply(columns[part], kernels[part], scratch)
+        if scratch is None or scratch.shape[:2] != (n, rows):
+            scratch = empty(xp, (n, rows, OW, O), xp.result_type(columns[0], kernels))
+        xp.matmul(columns[part].reshape(*stack, K), kernels[part], out=scratch.reshape(*stack, O))
         out += scratch
     return scratch
 
 
-def multiply(columns, kernels, out=None):
-    """(n, rows, OW, K) @ (K, O) -> (n, rows, OW, O), as many products that are small enough for BLAS's fast path."""
-    xp = array_module(columns)
-    n, rows, OW, K = columns.shape
-    O = kernels.shape[1]
-    if out is None or out.shape[:2] != (n, rows):
-        out = empty(xp, (n, rows, OW, O), xp.result_type(columns, kernels))
-    stack = product_stack(xp, n, rows * OW, K * O)
-    xp.matmul(columns.reshape(*stack, K), kernels, out=out.reshape(*stack, O))   # (n, B, M, K) @ (K, O)
-    return out
-
-
-def multiply_transposed(columns, dy):
-    """Σ over pixels of columns (n, rows, OW, K) times dy (n, rows, OW, O): (K, O), likewise as small products."""
-    xp = array_module(columns)
-    n, rows, OW, K = columns.shape
+def add_transposed(dkernels, columns, dy, plan):
+    """dkernels[part] += Σ over pixels of columns[part] (n, rows, OW, K) times dy (n, rows, OW, O), likewise in products."""
+    n, rows, OW, K = columns[0].shape
     O = dy.shape[3]
-    stack = product_stack(xp, n, rows * OW, K * O)
-    columns = columns.reshape(*stack, K).swapaxes(-1, -2)                        # (n, rows, OW, K) -> (n, B, K, M)
+    M = rows_of_one_product(plan.xp, rows * OW, K * O)
+    stack = (n, rows * OW // M, M) if plan.cuts_products else (n * rows * OW,)
     dy = dy.reshape(*stack, O)                                                   # (n, rows, OW, O) -> (n, B, M, O)
-    return xp.matmul(columns, dy).reshape(-1, K, O).sum(axis=0)                  # (n, B, K, O) -> (K, O)
-
-
-def product_stack(xp, n, pixels, size):
-    """How n·pixels rows stand in products: (n, B, M), B products of M rows for each image; (n·pixels,) where it is one."""
-    if not cuts_products(xp, size):
-        return (n * pixels,)
-    M = rows_of_one_product(xp, pixels, size)
-    return n, pixels // M, M
+    for part, windows in enumerate(columns):
+        turned = windows.reshape(*stack, K).swapaxes(-1, -2)                     # (n, rows, OW, K) -> (n, B, K, M)
+        products = plan.xp.matmul(turned, dy)                                    # (n, B, K, M) @ (n, B, M, O)
+        dkernels[part] += products.reshape(-1, K, O).sum(axis=0)                 # (n, B, K, O) -> (K, O)
 
 
 def input_gradient(shape, weight, dy, g):
@@ -308,4 +323,3 @@ class Grid(NamedTuple):
         last = places[-1] - step
         return cls(slice(places[0], last if last >= 0 else None, -step), max(1, step * dilation // stride),
                    slice(start, stop), start - low, high + count - stop, count)
-

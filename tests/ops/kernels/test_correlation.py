@@ -7,7 +7,7 @@ import pytest
 import minires as mr
 from minires import nn, ops
 from minires.ops.kernels import correlation
-from minires.ops.kernels.correlation import Geometry, column_panels, number_of_parts
+from minires.ops.kernels.correlation import Geometry, Plan, column_panels, is_pointwise, number_of_parts, plan_of
 from tests.strict_cupy import installed, meter
 
 # (shape of x, shape of weight, options): each takes another way through the fast form
@@ -20,6 +20,14 @@ WAYS = {
     "more padding than kernel": ((5, 2, 3, 3), (2, 2, 2, 2), {"padding": 3}),
     "groups": ((5, 4, 5, 5), (4, 2, 3, 3), {"groups": 2}),
 }
+
+
+@pytest.fixture(autouse=True)
+def new_plans():
+    """No plan is kept from before a test that changes how they are made, and none from it."""
+    plan_of.cache_clear()
+    yield
+    plan_of.cache_clear()
 
 
 def normal(*shape):
@@ -57,21 +65,24 @@ def test_it_makes_no_difference_into_how_many_products_a_panel_is_cut(way, rows,
         np.testing.assert_allclose(ours, right, atol=1e-12 * np.abs(right).max())
 
 
-def panels(images, g, parts, fits, monkeypatch):
+def plan(g, parts, panel=640 * 1024):
+    return Plan(np, g, P=1, parts=parts, panel=panel, cuts_products=True, keeps_scratch=True)
+
+
+def panels(images, g, parts, fits):
     """[(block, columns), …] with copies of the columns, as the panel is used again."""
-    monkeypatch.setattr(correlation, "panel_bytes", lambda xp, size: fits)
-    return [(block, [part.copy() for part in columns]) for block, columns in column_panels(images, g, parts, 1)]
+    return [(block, [part.copy() for part in columns]) for block, columns in column_panels(images, plan(g, parts, fits))]
 
 
 @pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize(("fits", "by_images", "by_rows"), [(1, 1, 1), (2500, 1, 3), (4000, 1, 5), (13_000, 3, 6)])
-def test_panels_cover_every_output_once_with_the_pixels_under_the_kernel(parts, fits, by_images, by_rows, monkeypatch):
+def test_panels_cover_every_output_once_with_the_pixels_under_the_kernel(parts, fits, by_images, by_rows):
     N, H, W, C = 4, 6, 5, 2
     images = normal(N, H, W, C)
     g = Geometry(3, 3, 1, 1, 1, 1, 1, 1, 1, 1, OH=H, OW=W)
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
     visited = np.zeros((N, H, W), int)
-    found = panels(images, g, parts, fits, monkeypatch)
+    found = panels(images, g, parts, fits)
     for (block, rows), columns in found:
         assert len(columns) == parts
         visited[block, rows] += 1
@@ -118,7 +129,7 @@ def test_neighbouring_outputs_may_be_computed_as_one(P, width, stride, kernel, m
     used = []
 
     def pixels_at_once(xp, g, C, O):
-        used.append(P if g.OW % P == 0 and g.DW == 1 and not g.is_pointwise else 1)
+        used.append(P if g.OW % P == 0 and g.DW == 1 and not is_pointwise(g) else 1)
         return used[-1]
 
     x_width = (width - 1) * stride + kernel[1]
@@ -142,8 +153,10 @@ def test_narrow_convolutions_compute_two_or_four_outputs_as_one():
 
 
 def test_scratch_is_kept_for_the_next_call_and_for_this_thread_alone():
+    g = Geometry(3, 3, 1, 1, 1, 1, 1, 1, 1, 1, OH=6, OW=6)
+
     def scratch_of_a_call():
-        columns = next(column_panels(normal(2, 6, 6, 3), Geometry(3, 3, 1, 1, 1, 1, 1, 1, 1, 1, OH=6, OW=6), 3, 1))[1]
+        columns = next(column_panels(normal(2, 6, 6, 3), plan(g, 3)))[1]
         return columns[0].__array_interface__["data"][0]
 
     with ThreadPoolExecutor(1) as other:
