@@ -38,7 +38,7 @@ from minires.errors import (
 )
 from minires.nn.saving import load, save
 from minires.nn.summary import summary
-from minires.recording.recorder import GradientRecord, record_gradients, stack_records
+from minires.recording import GradientRecord, record_gradients, stack_records
 
 __version__ = "0.1.0"
 

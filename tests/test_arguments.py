@@ -59,7 +59,7 @@ def test_a_shape_is_a_tuple_of_lengths(value, shape):
 
 @pytest.mark.parametrize("value", [(), (0, 3), (1, -1), (1.0, 3), "1,3", None, 0, (True, 3)])
 def test_what_is_no_shape_is_refused(value):
-    with pytest.raises(ArgumentError, match=r"^summary: input_shape is .* expected positive integers such as \(1, 3, 32, 32\)"):
+    with pytest.raises(ArgumentError, match=r"^summary: input_shape is .* expected positive integers such as \(1, 3"):
         shape_of("summary", "input_shape", value)
 
 

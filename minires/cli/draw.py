@@ -48,8 +48,8 @@ def check_names(names):
     known = [*models.NAMED, *UNITS]
     for name in names:
         if name not in known:
-            raise UnknownNameError(f"draw: unknown model {name!r}.{nearest(name, known)} Known are the nets {', '.join(models.NAMED)} and "
-                                   f"the units {', '.join(UNITS)}")
+            raise UnknownNameError(f"draw: unknown model {name!r}.{nearest(name, known)} Known are the nets "
+                                   f"{', '.join(models.NAMED)} and the units {', '.join(UNITS)}")
     units = [name for name in names if name in UNITS]
     if units and len(units) < len(names):
         raise ArgumentError("draw: nets and units have figures of their own: draw "

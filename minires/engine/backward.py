@@ -154,7 +154,7 @@ def _run_backward(root, order, seed, retain_graph):
         else:
             step = BackwardStep(op, grad_output)
             _announce(step)
-            backward = op.backward if op.plain_backward is None else op.current_backward
+            backward = op.plain_backward if op.plain_backward is not None and runs_definition() else op.backward
             try:
                 _hand_on(backward(grad_output), step, table)
             except Exception as error:

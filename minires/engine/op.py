@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from minires.arrays.backend import MaybeNone, check_one_device, is_array, use_device_of
-from minires.arrays.threads import limit_blas_to_one_thread
 from minires.engine.call_site import call_site, where
 from minires.engine.state import runs_definition, state
 from minires.engine.tensor import Tensor
@@ -52,12 +51,11 @@ class Op:
 
     def __call__(self, *inputs) -> Tensor:
         """Run `forward` on the tensors' arrays; where a gradient is wanted, put this op on the graph."""
-        limit_blas_to_one_thread()  # before the first product: a later one on the same arrays has the same bits
         arrays = self.gather(inputs)
         hooks = state.hooks
         for see in hooks.before_forward:
             see(self, arrays)
-        forward = self.forward if self.plain_forward is None else self.current_forward
+        forward = self.plain_forward if self.plain_forward is not None and runs_definition() else self.forward
         try:
             y = forward(*arrays)
             output = self.attach(y)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minires.arrays.backend import Array, MaybeNone, device_of, floating_array, parse_device, to_host
+from minires.arrays.threads import limit_blas_to_one_thread
 from minires.errors import BackwardError, DTypeError, ShapeError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Tensor:
     def __init__(self, array, requires_grad: bool = False, name: str | None = None):
         if isinstance(array, Tensor):
             raise DTypeError("Tensor: got a Tensor: use it as it is, or its .data")
+        limit_blas_to_one_thread()  # before the first product: a later one on the same arrays has the same bits
         self.data: Array = floating_array("Tensor", array)
         self.grad: Array | MaybeNone = None
         self.requires_grad = requires_grad

@@ -9,8 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.models import Block
+from minires.recording.numbers import FLOW_QUANTITIES
 from minires.recording.record import GradientRecord
-from minires.recording.shortcut_flow import FLOW_QUANTITIES
 
 # Okabe and Ito's colours, told apart by people with any colour vision, each with a marker of its own
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -188,8 +188,7 @@ def _with_flow(record):
         raise ArgumentError("plot: the record has no flow through a shortcut: make it with "
                             "mr.record_gradients(model, shortcut_flow=True), of a net whose modules add with "
                             "ops.shortcut_add(f_of_x, x): that of x + f(x) is not recorded")
-    return GradientRecord([column for column, is_recorded in zip(record.columns, recorded, strict=True) if is_recorded],
-                          record._rows)
+    return record.with_columns([column for column, known in zip(record.columns, recorded, strict=True) if known])
 
 
 def _check_records(records, labels, quantity):

@@ -1,18 +1,15 @@
 """The record of gradients: norms by backward pass and by module, as `record_gradients` leaves them."""
+from __future__ import annotations
+
 import csv
 import os
 from typing import NamedTuple
 
 import numpy as np
 
-from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, FileError, UnknownNameError
 from minires.models import Block
-from minires.ops.shortcut import ShortcutAdd
-from minires.recording.numbers import PassNumbers
-from minires.recording.shortcut_flow import FLOW_QUANTITIES
-
-QUANTITIES = ("output_grad_norm", "weight_grad_norm", "weight_norm", "update_ratio")
+from minires.recording.numbers import ALL_QUANTITIES, FLOW_QUANTITIES, QUANTITIES, Passes
 
 
 class Column(NamedTuple):
@@ -43,18 +40,11 @@ class GradientRecord:
     All norms are Euclidean, over all elements, computed in float64: a float32 gradient of 1e-30 is not rounded to 0.
     """
 
-    def __init__(self, columns=(), rows=()):
+    def __init__(self, columns=(), rows=(), passes: Passes | None = None):
         self.columns: list[Column] = list(columns)
-        self._moved: list[dict] = list(rows)  # one a pass
-        self._on_device: list[PassNumbers] = []  # of later passes: nobody has asked for them, and waited for the GPU
-
-    @property
-    def _rows(self) -> list[dict]:
-        """One for each pass, {(quantity, module name): value}; what is still on a GPU is moved to the host."""
-        while self._on_device:
-            self._moved.append(self._on_device[0].row())
-            del self._on_device[0]  # not before its row is there: an interruption loses nothing
-        return self._moved
+        self.passes = Passes() if passes is None else passes  # the numbers; records of fewer columns share them
+        for row in rows:
+            self.passes.add_row(row)
 
     @property
     def names(self) -> list[str]:
@@ -109,11 +99,11 @@ class GradientRecord:
     @property
     def has_flow(self) -> bool:
         """Was the flow through a shortcut recorded?"""
-        return any(quantity in FLOW_QUANTITIES for row in self._rows for quantity, _name in row)
+        return any(self.passes.recorded(quantity, self.names).any() for quantity in FLOW_QUANTITIES)
 
     def __len__(self):
         """The number of recorded backward passes."""
-        return len(self._moved) + len(self._on_device)
+        return len(self.passes)
 
     def __repr__(self):
         return f"<GradientRecord: {len(self)} passes x {len(self.names)} modules>"
@@ -121,14 +111,16 @@ class GradientRecord:
     def values(self, quantity: str) -> np.ndarray:
         """One of the quantities, by its name ("output_grad_norm", "flow_cosine", …), as (passes, modules) float64."""
         _check_quantity(quantity)
-        return np.array([[row.get((quantity, name), np.nan) for name in self.names] for row in self._rows],
-                        dtype=np.float64).reshape(len(self._rows), len(self.columns))
+        return self.passes.values(quantity, self.names)
 
     def missing(self, quantity: str) -> np.ndarray:
         """Where nothing was recorded, so that `values` has a NaN that is no number of the pass: (passes, modules) bools."""
         _check_quantity(quantity)
-        return np.array([[(quantity, name) not in row for name in self.names] for row in self._rows],
-                        dtype=bool).reshape(len(self._rows), len(self.columns))
+        return ~self.passes.recorded(quantity, self.names)
+
+    def with_columns(self, columns) -> GradientRecord:
+        """The same record with fewer columns."""
+        return GradientRecord(columns, passes=self.passes)
 
     def select(self, *kinds):
         """The same record with fewer columns: those of the given classes (`nn.Conv2d`, `models.Block`) or names.
@@ -148,11 +140,11 @@ class GradientRecord:
             wanted = ", ".join(kind if isinstance(kind, str) else kind.__name__ for kind in kinds)
             raise UnknownNameError(f"select: no recorded module is a {wanted}; recorded types are "
                                    f"{', '.join(sorted(set(self.types))) or 'none: no backward pass was recorded'}")
-        return GradientRecord(kept, self._rows)
+        return self.with_columns(kept)
 
     def layers(self):
         """The same record with only the modules whose weight is a kernel or matrix: convolutions and linear layers."""
-        return GradientRecord([column for column in self.columns if column.is_layer], self._rows)
+        return self.with_columns([column for column in self.columns if column.is_layer])
 
     def stream(self):
         """The same record with only the stream: what enters the first block, and each block's output.
@@ -185,38 +177,10 @@ class GradientRecord:
             raise FileError(f"to_csv: cannot write {os.fspath(path)!r}: {error.strerror or error}. "
                             "Give the path of a file in a folder that exists and can be written to") from error
 
-    def _add_pass(self, numbers):
-        """Add the numbers of a pass, on their device."""
-        self._on_device.append(numbers)
-
-    def _add_to_last_pass(self, arrays, as_row):
-        """Add numbers that are known after the pass, as `PassNumbers.add`."""
-        if self._on_device:
-            self._on_device[-1].add(arrays, as_row)
-        elif self._moved:
-            numbers = PassNumbers()
-            numbers.add(arrays, as_row)
-            self._moved[-1].update(numbers.row())
-
-    def _add_column(self, name, module, on_shortcut):
-        """Make the module's column when its first output appears."""
-        weight = getattr(module, "weight", None)
-        is_layer = isinstance(weight, Tensor) and weight.ndim >= 2
-        depth = self.columns[-1].depth if self.columns else 0
-        if is_layer and not on_shortcut:  # so that a residual net's layers are as deep as those of its plain twin
-            depth += 1
-        self.columns.append(Column(name, type(module), is_layer, depth))
-
-    def _add_column_of_an_add(self, name, before):
-        """Make the column of a shortcut-add that has a name of its own, behind the columns named in `before`."""
-        place = max([i + 1 for i, column in enumerate(self.columns) if column.name in before], default=0)
-        depth = self.columns[place - 1].depth if place else 0
-        self.columns.insert(place, Column(name, ShortcutAdd, False, depth))
-
 
 def _check_quantity(quantity):
-    if quantity not in QUANTITIES + FLOW_QUANTITIES:
-        raise UnknownNameError(f"unknown quantity {quantity!r}: known are {', '.join(QUANTITIES + FLOW_QUANTITIES)}")
+    if quantity not in ALL_QUANTITIES:
+        raise UnknownNameError(f"unknown quantity {quantity!r}: known are {', '.join(ALL_QUANTITIES)}")
 
 
 def stack_records(records) -> GradientRecord:
@@ -230,4 +194,10 @@ def stack_records(records) -> GradientRecord:
         raise ArgumentError("stack_records: got no record")
     if any(record.names != records[0].names for record in records):
         raise ArgumentError("stack_records: the records are of different modules, so their columns do not correspond")
-    return GradientRecord(records[0].columns, [row for record in records for row in record._rows])
+    stacked = GradientRecord(records[0].columns)
+    for record in records:
+        tables = {quantity: (record.values(quantity), ~record.missing(quantity)) for quantity in ALL_QUANTITIES}
+        for i in range(len(record)):
+            stacked.passes.add_row({(quantity, name): values[i, j] for quantity, (values, is_recorded) in tables.items()
+                                    for j, name in enumerate(record.names) if is_recorded[i, j]})
+    return stacked

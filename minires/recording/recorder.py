@@ -6,8 +6,6 @@
 
 The flow through the shortcuts is measured in flow.py.
 """
-import functools
-import math
 import weakref
 
 from minires.arrays.backend import use_device_of
@@ -17,11 +15,10 @@ from minires.engine.tensor import Tensor
 from minires.errors import DTypeError
 from minires.models import Block
 from minires.nn import Module
+from minires.ops.shortcut import ShortcutAdd
 from minires.recording.numbers import PassNumbers
-from minires.recording.record import QUANTITIES, Column, GradientRecord, stack_records
+from minires.recording.record import Column, GradientRecord
 from minires.recording.shortcut_flow import ShortcutFlow
-
-__all__ = ["QUANTITIES", "Column", "GradientRecord", "GradientRecorder", "record_gradients", "stack_records"]
 
 
 def record_gradients(model, optimizer=None, shortcut_flow=False):
@@ -72,7 +69,7 @@ class GradientRecorder(BackwardHook):
         self._seen = set()  # names of the modules that have a column
         self._outputs = weakref.WeakKeyDictionary()  # op -> names of the modules that returned its output
         self._weights = {}  # id(weight) -> (weight, names of the modules whose weight it is)
-        self._norms = {}  # of the pass that runs: (quantity, name) -> list of 0-d arrays on the weights' device
+        self._norms = []  # of the pass that runs: ((quantity, name), a 0-d array on the net's device)
         self._before_update = {}  # id(weight) -> copy of its array
 
     def __enter__(self):
@@ -106,7 +103,7 @@ class GradientRecorder(BackwardHook):
             return  # the net itself
         if name not in self._seen:
             self._seen.add(name)
-            self.record._add_column(name, module, id(module) in self._on_shortcuts)
+            self._add_column(name, module)
         self._outputs.setdefault(output.op, []).append(name)
         weight = getattr(module, "weight", None)
         if isinstance(weight, Tensor) and weight.op is None:
@@ -118,11 +115,28 @@ class GradientRecorder(BackwardHook):
         for own_name, ops_before in self._flow.after_module(module, name, inputs, output).items():
             if own_name not in self._seen:
                 self._seen.add(own_name)
-                self.record._add_column_of_an_add(own_name, {n for op in ops_before for n in self._outputs.get(op, ())})
+                self._add_column_of_an_add(own_name, {n for op in ops_before for n in self._outputs.get(op, ())})
+
+    def _add_column(self, name, module):
+        """Make the module's column when its first output appears."""
+        weight = getattr(module, "weight", None)
+        is_layer = isinstance(weight, Tensor) and weight.ndim >= 2
+        columns = self.record.columns
+        depth = columns[-1].depth if columns else 0
+        if is_layer and id(module) not in self._on_shortcuts:  # so that a residual net is as deep as its plain twin
+            depth += 1
+        columns.append(Column(name, type(module), is_layer, depth))
+
+    def _add_column_of_an_add(self, name, before):
+        """Make the column of a shortcut-add that has a name of its own, behind the columns named in `before`."""
+        columns = self.record.columns
+        place = max([i + 1 for i, column in enumerate(columns) if column.name in before], default=0)
+        depth = columns[place - 1].depth if place else 0
+        columns.insert(place, Column(name, ShortcutAdd, False, depth))
 
     def start_of_pass(self, root):
         """Forget what an interrupted pass may have left."""
-        self._norms = {}
+        self._norms = []
 
     def before_step(self, step):
         """The gradient of a module's output is complete."""
@@ -131,7 +145,7 @@ class GradientRecorder(BackwardHook):
             return
         norm = euclidean_norm(step.grad_output)
         for name in names:
-            self._norms.setdefault(("output_grad_norm", name), []).append(norm)
+            self._norms.append((("output_grad_norm", name), norm))
 
     def after_rebuild(self, op, last):
         """What returned a checkpointed part's output, a stage of a net say, returned that of the op which makes it now."""
@@ -144,18 +158,17 @@ class GradientRecorder(BackwardHook):
             weight, names = self._weights[id(leaf)]
             gradient_norm, weight_norm = euclidean_norm(gradient), euclidean_norm(weight.data)
             for name in names:
-                self._norms["weight_grad_norm", name] = [gradient_norm]
-                self._norms["weight_norm", name] = [weight_norm]
+                self._norms.append((("weight_grad_norm", name), gradient_norm))
+                self._norms.append((("weight_norm", name), weight_norm))
 
     def end_of_pass(self):
-        """Add the row of this pass; a pass through another model adds none."""
+        """Add the numbers of this pass; a pass through another model adds none."""
         if self._norms:
+            flow = [] if self._flow is None else self._flow.numbers()
             numbers = PassNumbers()
-            add_norms(self._norms, numbers.add)
-            if self._flow is not None:
-                numbers.add(*self._flow.numbers())
-            self.record._add_pass(numbers)
-            self._norms = {}
+            numbers.add([*self._norms, *flow])
+            self.record.passes.add(numbers)
+            self._norms = []
 
     def before_update(self, optimizer):
         """Keep the weights, to know how far the optimizer moves them."""
@@ -165,28 +178,13 @@ class GradientRecorder(BackwardHook):
             self._before_update[key] = weight.data.copy()
 
     def after_update(self, optimizer):
-        """Add the update ratio to the row of the last pass."""
-        ratios = {}
+        """Add the update ratio to the numbers of the last pass."""
+        ratios = []
         for key, before in self._before_update.items():
             weight, names = self._weights[key]
             use_device_of(weight.data)
             moved = ratio(euclidean_norm(weight.data - before), euclidean_norm(before))
             for name in names:
-                ratios["update_ratio", name] = [moved]
+                ratios.append((("update_ratio", name), moved))
         self._before_update = {}
-        add_norms(ratios, self.record._add_to_last_pass)
-
-
-def add_norms(norms, add):
-    """Give {key: [0-d arrays]} to `add`, which takes 0-d arrays and what makes a row of their values."""
-    lengths = {key: len(arrays) for key, arrays in norms.items()}
-    add([array for arrays in norms.values() for array in arrays], functools.partial(_combined, lengths))
-
-
-def _combined(lengths, values):
-    """{key: norm}; a module that ran twice in a pass has two outputs, and theirs is the norm of both taken together."""
-    row, start = {}, 0
-    for key, length in lengths.items():
-        row[key] = math.hypot(*values[start:start + length])
-        start += length
-    return row
+        self.record.passes.add_to_last(ratios)

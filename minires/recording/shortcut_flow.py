@@ -9,9 +9,7 @@ The backward pass adds the two terms up where the ways part, which is at x. `Sho
 terms are those of the pass itself. Where a block starts with layers that both ways share, as a pre-activation block with a
 projection does, both terms are followed on through the backward of these layers, to x.
 """
-import functools
 import heapq
-import math
 import weakref
 
 from minires.arrays.norms import cosine, euclidean_norm
@@ -21,8 +19,7 @@ from minires.engine.op import Op
 from minires.engine.state import state
 from minires.engine.tensor import Tensor
 from minires.ops.shortcut import ShortcutAdd
-
-FLOW_QUANTITIES = ("flow_through_shortcut", "flow_through_branch", "flow_together", "flow_cosine")
+from minires.recording.numbers import FLOW_QUANTITIES
 
 BRANCH, SHORTCUT = 0, 1  # the places of F(x) and S(x) among the inputs of a ShortcutAdd
 
@@ -128,10 +125,10 @@ class ShortcutFlow(BackwardHook):
         self._last_pass = self._measured
         self._forget()
 
-    def numbers(self):
-        """(0-d arrays, what makes a row of their values) of the last pass."""
-        arrays = [number for runs in self._last_pass.values() for run in runs for number in run]
-        return arrays, functools.partial(_as_row, {name: len(runs) for name, runs in self._last_pass.items()})
+    def numbers(self) -> list:
+        """((quantity, name), 0-d array) pairs of the last pass."""
+        return [((quantity, name), number) for name, runs in self._last_pass.items() for run in runs
+                for quantity, number in zip(FLOW_QUANTITIES, run, strict=True)]
 
     def measure(self, name, through_shortcut, through_branch):
         """Both terms of an add are complete, two arrays of one shape."""
@@ -248,23 +245,3 @@ def _through(op, i, gradient):
     backward = op.current_backward
     gradients = backward(gradient)
     return gradients[i] if isinstance(gradients, tuple) else gradients
-
-
-def _as_row(counts, values):
-    """{(quantity, name): number} of four values for each run; all runs of a module in a pass as one."""
-    row, values = {}, iter(values)
-    for name, count in counts.items():
-        numbers = _all_runs([tuple([next(values) for _ in FLOW_QUANTITIES]) for _ in range(count)])
-        row.update(zip([(quantity, name) for quantity in FLOW_QUANTITIES], numbers, strict=True))
-    return row
-
-
-def _all_runs(runs):
-    """(‖shortcut‖, ‖branch‖, ‖sum‖, cosine) of the terms of several runs, set side by side."""
-    if len(runs) == 1:
-        return runs[0]
-    shortcut, branch, together = [math.hypot(*norms) for norms in list(zip(*runs, strict=True))[:3]]
-    if not (0 < shortcut < math.inf and 0 < branch < math.inf):
-        return shortcut, branch, together, math.nan
-    angle = math.fsum(c * (s / shortcut) * (b / branch) for s, b, _, c in runs if s * b != 0)
-    return shortcut, branch, together, angle

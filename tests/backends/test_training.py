@@ -7,8 +7,7 @@ import pytest
 import minires as mr
 from minires import models, nn
 from minires.arrays.backend import device_of, to_device, to_host
-from minires.recording.record import QUANTITIES
-from minires.recording.shortcut_flow import FLOW_QUANTITIES
+from minires.recording.numbers import ALL_QUANTITIES
 from tests.backends.comparison import assert_same
 from tests.lessons.test_lessons import FILES, run_tiny
 from tests.ops.test_every_op import normal
@@ -164,7 +163,7 @@ def test_the_record_is_that_of_the_cpu(cuda):
         with mr.record_gradients(model, optimizer, shortcut_flow=True) as record:
             train(model, optimizer, 2, device)
         records.append(record)
-    for quantity in (*QUANTITIES, *FLOW_QUANTITIES):
+    for quantity in ALL_QUANTITIES:
         np.testing.assert_allclose(records[1].values(quantity), records[0].values(quantity), rtol=1e-6, atol=1e-9)
 
 

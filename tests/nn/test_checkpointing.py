@@ -13,7 +13,7 @@ from minires.debug.breakpoints import break_at
 from minires.engine.state import runs_definition, state
 from minires.errors import AnomalyError, ArgumentError, BackwardError, DTypeError
 from minires.nn.checkpointing import run_in_turn
-from minires.recording.record import QUANTITIES
+from minires.recording.numbers import QUANTITIES
 
 
 def normal(*shape):

@@ -13,7 +13,7 @@ import minires as mr
 from minires import models, nn, ops
 from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.recording import plot
-from minires.recording.recorder import Column
+from minires.recording.record import Column
 
 NOTHING = object()  # stands in a table where a pass recorded no number
 

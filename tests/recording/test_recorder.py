@@ -12,7 +12,7 @@ import minires as mr
 from minires import models, nn, ops, optim
 from minires.arrays.norms import euclidean_norm
 from minires.errors import ArgumentError, DTypeError, FileError, ShapeError, UnknownNameError
-from minires.recording.recorder import QUANTITIES
+from minires.recording.numbers import QUANTITIES
 
 
 class Forked(nn.Module):

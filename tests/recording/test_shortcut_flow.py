@@ -10,7 +10,8 @@ import pytest
 import minires as mr
 from minires import models, nn, ops
 from minires.models.block import BasicBlock, Bottleneck, PreactivationBasicBlock, PreactivationBottleneck
-from minires.recording.shortcut_flow import FLOW_QUANTITIES, ShortcutFlow
+from minires.recording.numbers import FLOW_QUANTITIES
+from minires.recording.shortcut_flow import ShortcutFlow
 
 QUANTITIES = FLOW_QUANTITIES
 
