@@ -15,6 +15,7 @@ import numpy as np
 
 import minires as mr
 from benchmarks.alone import alone, resident_bytes
+from minires.text.tables import markdown_table
 
 DEPTHS = (20, 56, 110, 302, 602, 1202)
 QUICK_DEPTHS = (20, 32, 56)
@@ -149,12 +150,13 @@ def section(measured, image=None) -> str:
     lines = ["### Depth", "",
              f"A training step of ResNets at batch {batch} and 3 × 32 × 32: the least time of a step, and the most memory "
              f"that the training took beyond the imports. With checkpoints of {every} blocks, each one's forward runs again "
-             "in the backward pass.", "",
-             "| layers | step | memory | step, checkpoints | memory, checkpoints | time | memory |", "|---" * 7 + "|"]
+             "in the backward pass.", ""]
+    rows = []
     for row in zip(depths, seconds, taken, seconds_again, taken_again, strict=True):
         depth, plain_s, plain_b, again_s, again_b = row
-        lines.append(f"| {depth} | {plain_s:.2f} s | {plain_b / MB:.0f} MB | {again_s:.2f} s | {again_b / MB:.0f} MB | "
-                     f"× {again_s / plain_s:.2f} | × {again_b / plain_b:.2f} |")
+        rows.append([f"{depth}", f"{plain_s:.2f} s", f"{plain_b / MB:.0f} MB", f"{again_s:.2f} s", f"{again_b / MB:.0f} MB",
+                     f"× {again_s / plain_s:.2f}", f"× {again_b / plain_b:.2f}"])
+    lines += markdown_table(["layers", "step", "memory", "step, checkpoints", "memory, checkpoints", "time", "memory"], rows)
     lines += ["", "The lines through them, by least squares of the relative distances:", ""]
     for name, (x, t, m) in {"without checkpoints": (depths, seconds, taken), f"with, {note_on_shallow(every)}":
                             full_checkpoints(every, depths, seconds_again, taken_again)}.items():
@@ -178,14 +180,14 @@ def lesson_lines(runs) -> list:
     if not runs:
         return []
     lines = ["", f"The lesson's size, 1202 layers of 4, 8 and 16 channels on 1 × 14 × 14, for {LESSON_STEPS} steps at batch "
-             f"{LESSON_BATCH}. A net that knows nothing has a loss of ln 10 = {math.log(10):.2f}.", "",
-             "| order | learning rate | seed | first loss | largest | mean of the last 5 | in all | peak of the process |",
-             "|---" * 8 + "|"]
+             f"{LESSON_BATCH}. A net that knows nothing has a loss of ln 10 = {math.log(10):.2f}.", ""]
+    head = ["order", "learning rate", "seed", "first loss", "largest", "mean of the last 5", "in all", "peak of the process"]
+    rows = []
     for run in runs:
         losses = run["losses"]
-        lines.append(f"| {run['name']} | {run['rate']} | {run['seed']} | {losses[0]:.2f} | {max(losses):.2f} | "
-                     f"{np.mean(losses[-5:]):.2f} | {run['seconds']:.0f} s | {run['peak'] / MB:.0f} MB |")
-    return lines
+        rows.append([run["name"], f"{run['rate']}", f"{run['seed']}", f"{losses[0]:.2f}", f"{max(losses):.2f}",
+                     f"{np.mean(losses[-5:]):.2f}", f"{run['seconds']:.0f} s", f"{run['peak'] / MB:.0f} MB"])
+    return [*lines, *markdown_table(head, rows)]
 
 
 def draw(measured, path):

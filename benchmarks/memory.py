@@ -57,18 +57,20 @@ def growth(numbers) -> int:
 
 def section(measured, image=None) -> str:
     """The table and how to read it, as Markdown."""
+    from minires.text.tables import markdown_table  # here, so that the processes of the other engines do not import minires
+
     runs = list(next(iter(measured.values())))
     lines = ["### Memory", "",
              f"The most memory that {REPEATS} training steps took beyond what the imports had taken, in MB, and in "
              "parentheses the peak of the whole process. After the colon stands what minires took over what this one took. "
-             "Each figure is of a process of its own.", "",
-             f"| training step | {' | '.join(runs)} |", "|---" * (len(runs) + 1) + "|"]
+             "Each figure is of a process of its own.", ""]
+    rows = []
     for name, by_run in measured.items():
         ours = growth(by_run["minires"])
         cells = [f"{growth(by_run[run]) / MB:.0f} ({by_run[run]['peak'] / MB:.0f})"
                  + ("" if run == "minires" else f": **{ours / growth(by_run[run]):.2f}**") for run in runs]
-        lines.append(f"| {' | '.join([name, *cells])} |")
-    return "\n".join(lines)
+        rows.append([name, *cells])
+    return "\n".join([*lines, *markdown_table(["training step", *runs], rows)])
 
 
 def main():

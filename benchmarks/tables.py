@@ -4,14 +4,14 @@ import numpy as np
 from benchmarks.peers import ENGINES
 from benchmarks.tape import NUMPY
 from benchmarks.timing import ratio_of_medians, ratio_of_minima
+from minires.text.tables import markdown_row
 
 FIRST = "minires"
 
 
 def table(head, rows) -> str:
     """A Markdown table of texts."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(map(markdown_row, [head, ["---"] * len(head), *rows]))
 
 
 def number(value) -> str:

@@ -13,6 +13,7 @@ import sys
 import minires
 from minires.arrays import backend, cuda
 from minires.errors import DeviceError
+from minires.text.tables import text_table
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -29,8 +30,7 @@ def report() -> str:
              "threads": _threads, "matplotlib": _matplotlib, "CuPy": _cupy, "NVIDIA driver": _driver}
     lines = [(what, _safely(fact)) for what, fact in facts.items()]
     lines += _safely(_devices, otherwise=[])
-    width = max(len(what) for what, _value in lines)
-    return "\n".join([f"{what:<{width}}  {value}" for what, value in lines] + ["", _safely(_advice)])
+    return "\n".join([*text_table(lines), "", _safely(_advice)])
 
 
 def _safely(fact, otherwise=None):

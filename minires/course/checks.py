@@ -13,6 +13,7 @@ import numpy as np
 from minires.course.claims import Claim, find_claim
 from minires.errors import ArgumentError, DataError, FileError
 from minires.text.numbers import range_text, short, whole
+from minires.text.tables import text_table
 
 AGREES, CONTRADICTS, NOT_SEEN = "agrees", "contradicts", "not seen in this run"
 RESULTS = "results.json"  # the name of the file that `Checks.finish` leaves in a lesson's folder
@@ -140,10 +141,7 @@ class Checks(list):
         head = ("what", "measured", "predicted", "source", "agrees?")
         rows = [(check.what, check.measured_text + (" (published)" if check.published else ""), check.predicted,
                  check.source, check.agrees_text) for check in self]
-        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-        lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-                 for row in [head, *rows]]
-        return "\n".join([lines[0], "-+-".join("-" * width for width in widths), *lines[1:]])
+        return "\n".join(text_table(rows, head, between=" | "))
 
     def to_csv(self, path):
         """Write the rows as CSV: what, measured, low, high, source, verdict, agrees."""

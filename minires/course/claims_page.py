@@ -7,6 +7,7 @@ from minires.course import checks
 from minires.course.checks import AGREES, CONTRADICTS, NOT_SEEN
 from minires.course.claims import POST
 from minires.errors import DataError, FileError
+from minires.text.tables import markdown_table, markdown_text
 
 HEAD = ("what", "measured", "predicted", "source", "seeds", "agrees?")
 
@@ -42,22 +43,21 @@ def claims_page(results) -> str:
              f"minires {minires.__version__}; {runs_text(results)}.", "",
              "## The statements of the post", "",
              "A Japanese introduction to ResNets of December 2016, from whose explanation minires grew.", ""]
-    lines += _markdown_table(("", "the post says", "verdict", "lessons"),
-                             [(key, claim.text, overall_verdict(post[key]), lessons_of(post[key]))
-                              for key, claim in POST.items()])
+    lines += _table(("", "the post says", "verdict", "lessons"),
+                    [(key, claim.text, overall_verdict(post[key]), lessons_of(post[key])) for key, claim in POST.items()])
     for key, claim in POST.items():
         if post[key]:
             lines += ["", f"### {key}", "", f"> {claim.text}", "", *_claim_details(post[key])]
     lines += ["", "## Claims of the literature", ""]
     for claim, rows in literature.items():
-        lines += [f"### {_cell(claim.source)}", "", f"> {claim.text}", "",
+        lines += [f"### {markdown_text(claim.source)}", "", f"> {claim.text}", "",
                   f"Verdict: {overall_verdict(rows)}.", "", *_claim_details(rows), ""]
     lines += ["## Theory, lesson by lesson", ""]
     for result in results:
         rows = [row for row in result["rows"] if row.claim is None]
         if rows:
             lines += [f"### Lesson {_number(result)}, {_name(result)}", "",
-                      *_markdown_table(HEAD, [row_cells(row) for row in rows]), ""]
+                      *_table(HEAD, [row_cells(row) for row in rows]), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -93,7 +93,7 @@ def rows_by_claim(results):
 def _claim_details(rows):
     """The rows of one claim as a table, and the comments that came out as expected."""
     cells = [(f"{_number(result)}: {row.what}", *row_cells(row)[1:3], *row_cells(row)[4:]) for result, row in rows]
-    lines = _markdown_table(("lesson", "measured", "if the claim is right", "seeds", "verdict"), cells)
+    lines = _table(("lesson", "measured", "if the claim is right", "seeds", "verdict"), cells)
     for _, row in rows:
         if row.comment and row.agrees:
             lines += ["", row.comment]
@@ -129,13 +129,6 @@ def _name(result):
     return result["lesson"].partition("_")[2].replace("_", " ")
 
 
-def _cell(text):
-    """Text that cannot end a cell of a Markdown table or start markup in it."""
-    for character in "\\|*_<>[]`":
-        text = text.replace(character, "\\" + character)
-    return text
-
-
-def _markdown_table(head, rows):
-    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head),
-            *(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows)]
+def _table(head, rows):
+    """The lines of a table whose cells are plain text."""
+    return markdown_table(head, [map(markdown_text, row) for row in rows])

@@ -5,6 +5,7 @@ from html import escape
 import minires
 from minires.course.claims import POST
 from minires.course.claims_page import HEAD, lessons_of, overall_verdict, row_cells, rows_by_claim, runs_text
+from minires.text.tables import html_row, html_table
 
 
 def course_report(runs) -> str:
@@ -18,18 +19,18 @@ def course_report(runs) -> str:
     summary = runs_text(results) if results else "no lesson came to its end"
     parts = ["<h1>minires: the course</h1>",
              f"<p>minires {escape(minires.__version__)}; {escape(summary)}.</p>",
-             _html_table(("", "lesson", "outcome", "seconds"),
-                         [(run.lesson.number, f'<a href="#{escape(run.lesson.path.stem)}">{escape(run.lesson.title)}</a>',
-                           escape(run.outcome), f"{run.seconds:.0f}") for run in runs], escaped=True)]
+             _table(("", "lesson", "outcome", "seconds"),
+                    [(run.lesson.number, f'<a href="#{escape(run.lesson.path.stem)}">{escape(run.lesson.title)}</a>',
+                      escape(run.outcome), f"{run.seconds:.0f}") for run in runs], is_html=True)]
     parts += [_lesson_section(run) for run in runs]
     if judged:
         post, literature = rows_by_claim(judged)
         parts.append("<h2>The statements of the post</h2>")
-        parts.append(_html_table(("", "the post says", "verdict", "lessons"), [
+        parts.append(_table(("", "the post says", "verdict", "lessons"), [
             (key, claim.text, overall_verdict(post[key]), lessons_of(post[key])) for key, claim in POST.items()]))
         if literature:
             parts.append("<h2>Claims of the literature</h2>")
-            parts.append(_html_table(("source", "claim", "verdict", "lessons"), [
+            parts.append(_table(("source", "claim", "verdict", "lessons"), [
                 (claim.source, claim.text, overall_verdict(rows), lessons_of(rows)) for claim, rows in literature.items()]))
     return PAGE.format(body="\n".join(parts))
 
@@ -48,18 +49,17 @@ def _lesson_section(run):
     parts += [f"<p>{escape(sentence)}</p>" for sentence in run.results["take_home"]]
     rows = run.results["rows"]
     if run.results["tiny"]:
-        parts.append(_html_table(HEAD[:4], [row_cells(row)[:4] for row in rows]))
+        parts.append(_table(HEAD[:4], [row_cells(row)[:4] for row in rows]))
         return "\n".join(parts)
-    parts.append(_html_table(HEAD, [row_cells(row) for row in rows]))
+    parts.append(_table(HEAD, [row_cells(row) for row in rows]))
     parts += [f"<p>{escape(row.comment)}</p>" for row in rows if row.comment and row.agrees]
     return "\n".join(parts)
 
 
-def _html_table(head, rows, escaped=False):
-    """A table; `escaped`: the cells are HTML already."""
-    def line(tag, cells):
-        return "<tr>" + "".join(f"<{tag}>{cell if escaped else escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-    return "<div><table>\n" + "\n".join([line("th", head), *(line("td", row) for row in rows)]) + "\n</table></div>"
+def _table(head, rows, is_html=False):
+    """A table that can be scrolled sideways; `is_html`: the cells are HTML already."""
+    lines = [html_row(head, "th"), *(html_row(row, escape=not is_html) for row in rows)]
+    return "<div>" + html_table(lines, between="\n") + "</div>"
 
 
 PAGE = """<!DOCTYPE html>

@@ -3,9 +3,10 @@ import numpy as np
 
 from minires.arrays.backend import array_module, device_of, is_array, to_host
 from minires.arrays.norms import euclidean_norm
-from minires.debug.step_summary import cell, head, place
+from minires.debug.step_summary import place
 from minires.engine.tensor import Tensor
 from minires.errors import DTypeError
+from minires.text.tables import html_cell, html_table, text_table
 
 
 def describe(tensor):
@@ -69,13 +70,13 @@ class Description:
         return [(what, str(value)) for what, value in items]
 
     def __str__(self):
-        width = max(len(what) for what, _ in self.items())
-        return "\n".join(f"{what.ljust(width)}  {value}" for what, value in self.items())
+        return "\n".join(text_table(self.items()))
 
     __repr__ = __str__  # a prompt, or a debugger's `p`, shows the lines
 
     def _repr_html_(self):
-        return f"<table>{''.join(f'<tr>{head(what)}{cell(value)}</tr>' for what, value in self.items())}</table>"
+        return html_table(f"<tr>{html_cell(what, 'left', 'th')}{html_cell(value, 'left')}</tr>"
+                          for what, value in self.items())
 
 
 def _statistics(finite):

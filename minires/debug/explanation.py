@@ -2,9 +2,10 @@
 import sys
 import textwrap
 
-from minires.debug.step_summary import StepSummary, cell, head, place
+from minires.debug.step_summary import StepSummary, place
 from minires.debug.undisturbed import undisturbed
 from minires.engine.backward import backward_steps
+from minires.text.tables import html_row, html_table, text_table
 from minires.text.terminal import printable
 
 FORMULA_WIDTH = 68  # characters in a line of the table
@@ -42,6 +43,7 @@ class BackwardTable:
     """What `explain` found: `rows`, a `StepSummary` for each op in the order of the pass, and the table as text or HTML."""
 
     HEAD = ("op", "layer", "gradient", "shape", "norm", "code of the backward")
+    ALIGN = ("left", "left", "left", "left", "right", "left")
 
     def __init__(self, rows):
         self.rows = rows
@@ -62,19 +64,15 @@ class BackwardTable:
         return lines
 
     def __str__(self):
-        lines = [line for cells in self.cells() for line in _wrapped(cells)]
-        widths = [max(len(line[i]) for line in [self.HEAD, *lines]) for i in range(len(self.HEAD))]
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        text = [_aligned(self.HEAD, widths), rule, *[_aligned(line, widths) for line in lines], rule]
-        return "\n".join([*text, f"{len(self)} ops, from the loss back; dy is the gradient that comes in"])
+        rows = [line for cells in self.cells() for line in _wrapped(cells)]
+        head, rule, *lines = text_table(rows, self.HEAD, right=[self.HEAD.index("norm")])
+        return "\n".join([head, rule, *lines, rule,
+                          f"{len(self)} ops, from the loss back; dy is the gradient that comes in"])
 
     def _repr_html_(self):
-        rows = []
-        for op, layer, gradient, shape, norm, code in self.cells():
-            start = '<tr style="border-top:1px solid">' if op else "<tr>"
-            rows.append(f"{start}{cell(op)}{cell(layer)}{cell(gradient)}{cell(shape)}{cell(norm, 'right')}{cell(code)}</tr>")
-        titles = "".join(head(title, "right" if title == "norm" else "left") for title in self.HEAD)
-        return f"<table><tr>{titles}</tr>{''.join(rows)}</table>"
+        rows = [html_row(cells, align=self.ALIGN, style="border-top:1px solid" if cells[0] else "")
+                for cells in self.cells()]
+        return html_table([html_row(self.HEAD, "th", self.ALIGN), *rows])
 
 
 def _wrapped(cells):
@@ -83,10 +81,6 @@ def _wrapped(cells):
     return [(*cells[:2], first, *cells[3:]), *[("", "", other, "", "", "") for other in others]]
 
 
-def _aligned(line, widths):
-    """The norms end, and all else begins, at the same place in each line."""
-    return "  ".join(text.rjust(width) if i == 4 else text.ljust(width)
-                     for i, (text, width) in enumerate(zip(line, widths, strict=True))).rstrip()
 
 
 def _in_notebook() -> bool:

@@ -12,6 +12,7 @@ from minires.arrays.backend import array_module, device_of, to_device, to_host
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, GradcheckError, ShapeError
 from minires.nn.module import Module
+from minires.text.tables import text_table
 
 STEP = 1e-5  # of the central differences: errors of f''' · STEP² / 6 and of rounding · f / STEP, both near 1e-10
 SMALLER_STEP = 1e-6  # taken where the first disagrees: nearer to the derivative, unless there is a kink
@@ -59,9 +60,7 @@ class GradcheckReport:
         rows = [(a.name, str(a.shape), str(a.checked), str(a.wrong), str(a.kinks),
                  *((a.worst.place, f"{a.worst.got:.9g}", f"{a.worst.expected:.9g}") if a.worst else ("-", "-", "-")))
                 for a in self.arguments]
-        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-        return "\n".join("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-                         for row in [head, *rows])
+        return "\n".join(f"  {line}" for line in text_table([head, *rows]))
 
 
 def gradcheck(function, inputs, rtol: float = 1e-5, atol: float = 1e-7, seed: int = 0) -> GradcheckReport:

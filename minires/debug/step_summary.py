@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from minires.arrays.backend import to_host
 from minires.arrays.norms import euclidean_norm
+from minires.text.tables import html_row, html_table
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NOT_WANTED, NOT_COMPUTED = "not wanted", "not computed yet"
@@ -59,12 +60,13 @@ class StepSummary:
 
     def to_html(self) -> str:
         """A small table, for a notebook."""
-        rows = "".join(f"<tr>{cell(gradient.formula)}{cell(list(gradient.shape))}{cell(gradient.norm_text, 'right')}</tr>"
-                       for gradient in self.gradients)
+        align = ("left", "left", "right")
+        rows = [html_row((gradient.formula, list(gradient.shape), gradient.norm_text), align=align)
+                for gradient in self.gradients]
+        table = html_table([html_row(("gradient", "shape", "norm"), "th", align), *rows])
         places = f"made at {place(self.made_at)}, backward at {place(self.code)}"
         return (f"<div><b>{html.escape(self.op)}</b> {html.escape(self.layer)}<br>{html.escape(self.forward)}"
-                f"<table><tr>{head('gradient')}{head('shape')}{head('norm', 'right')}</tr>{rows}</table>"
-                f"<small>{html.escape(places)}</small></div>")
+                f"{table}<small>{html.escape(places)}</small></div>")
 
 
 def step_as_html(step) -> str:
@@ -104,16 +106,6 @@ def place(file_and_line) -> str:
         if file.startswith(os.path.join(folder, "")):
             return f"{start}{os.path.relpath(file, folder).replace(os.sep, '/')}:{line}"
     return f"{file}:{line}"
-
-
-def cell(value, align="left") -> str:
-    """A cell of a table in HTML."""
-    return f'<td style="text-align:{align}">{html.escape(str(value))}</td>'
-
-
-def head(value, align="left") -> str:
-    """A cell of its head."""
-    return f'<th style="text-align:{align}">{html.escape(str(value))}</th>'
 
 
 def _norm_of_input(step, i):

@@ -8,6 +8,7 @@ from minires.arguments import shape_of
 from minires.engine.state import no_grad
 from minires.engine.tensor import Tensor
 from minires.errors import DTypeError
+from minires.text.tables import text_table
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,8 @@ class Summary:
         cells = [(_indented(row.name), row.kind, "-" if row.output_shape is None else str(list(row.output_shape)),
                   f"{row.parameters:,}" if row.parameters else "-",
                   f"{row.multiply_adds:,}" if row.multiply_adds else "-") for row in self.rows]
-        widths = [max(len(row[i]) for row in [head, *cells]) for i in range(len(head))]
-        rule = "=" * (sum(widths) + 2 * (len(widths) - 1))
-        lines = ["  ".join([*(row[i].ljust(widths[i]) for i in range(3)), *(row[i].rjust(widths[i]) for i in (3, 4))])
-                 for row in [head, *cells]]
-        return "\n".join([rule, lines[0], rule, *lines[1:], rule,
+        head, rule, *lines = text_table(cells, head, right=(3, 4), rule="=")
+        return "\n".join([rule, head, rule, *lines, rule,
                           f"input shape: {list(self.input_shape)}",
                           f"parameters: {self.parameters:,}",
                           f"multiply-adds: {self.multiply_adds:,} ({self.multiply_adds / 1e9:.3f} G)", rule])

@@ -4,13 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
-from tests.pdb_session import ONE_STEP, Session, run_script
 
 import minires as mr
 from minires import models, nn, ops
 from minires.engine.state import state
 from minires.ops.convolution import Conv2d
 from minires.ops.pooling import Pool2d
+from tests.pdb_session import ONE_STEP, Session, run_script
 
 SCRIPT = '''\
 import numpy as np
