@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import minires as mr
-from minires.arrays.backend import beside, device_of, to_device, to_host, usable_device
+from minires.arrays.backend import all_finite, beside, device_of, to_device, to_host, usable_device
 from minires.ops.conversion import ToDevice
 from tests.ops.test_every_op import CASES, NAMES, cotangent
 
@@ -75,7 +75,7 @@ def training_steps(device, reference, dtype, steps=20, depth=20, width=16, size=
     one, other = [np.array([loss.item() for loss in losses]) for losses in runs]  # asked for after the last step
     differences = np.abs(one - other) / np.maximum(1.0, np.abs(other))
     allowed = (1e-4, 0.05) if dtype == np.float32 else (1e-9, 1e-4)
-    assert np.isfinite(one).all(), f"the losses on {device} are {one}"
+    assert all_finite(one), f"the losses on {device} are {one}"
     assert differences[0] <= allowed[0], f"the first loss differs by {differences[0]:.1e}: {one[0]} beside {other[0]}"
     assert differences.max() <= allowed[1], f"a later loss differs by {differences.max():.1e}: {one} beside {other}"
     assert one[-1] != one[0], "the losses do not change: nothing was trained"

@@ -35,6 +35,11 @@ def _is_of_cupy(x):
     return isinstance(x, getattr(sys.modules.get("cupy"), "ndarray", ()))
 
 
+def all_finite(x) -> bool:
+    """Is no element of the array `x` NaN or infinite? On a GPU, this waits for it."""
+    return bool(array_module(x).isfinite(x).all())
+
+
 def device_of(x) -> str:
     """The name of the device that holds the array `x`: "cpu", "cuda:0", "cuda:1", …"""
     return "cpu" if array_module(x) is np else f"cuda:{x.device.id}"

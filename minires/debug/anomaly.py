@@ -1,7 +1,7 @@
 """`detect_anomaly`: the first op whose output or gradient is not finite."""
 import numpy as np
 
-from minires.arrays.backend import array_module, to_host
+from minires.arrays.backend import all_finite, to_host
 from minires.engine.hooks import BackwardHook
 from minires.errors import AnomalyError
 
@@ -17,29 +17,25 @@ class detect_anomaly(BackwardHook):
 
     def after_forward(self, op, inputs, output):
         """Look at what an op made."""
-        if _is_finite(output):
+        if all_finite(output):
             return
-        fed = [i for i, x in enumerate(inputs) if x is not None and not _is_finite(x)]
+        fed = [i for i, x in enumerate(inputs) if x is not None and not all_finite(x)]
         cause = (f"it was given such values, in its input {fed[0]}" if fed
                  else "its inputs are finite: " + ", ".join(_range_of(x) for x in inputs if x is not None))
         raise AnomalyError(f"{op.title}: the output {_first_not_finite(output)}; {cause}. {_called_at(op)}")
 
     def before_step(self, step):
         """Look at the gradient that comes in: that of the loss itself, as every later one was looked at already."""
-        if not _is_finite(step.grad_output):
+        if not all_finite(step.grad_output):
             raise AnomalyError(f"{step.op.title}: the gradient of its output {_first_not_finite(step.grad_output)}, before "
                                f"its backward ran. {_called_at(step.op)}")
 
     def after_step(self, step):
         """Look at the gradients that an op made."""
         for i, gradient in enumerate(step.grad_inputs):
-            if gradient is not None and not _is_finite(gradient):
+            if gradient is not None and not all_finite(gradient):
                 raise AnomalyError(f"{step.op.title}: the gradient of its input {i} {_first_not_finite(gradient)}; that of "
                                    f"its output is finite: {_range_of(step.grad_output)}. {_called_at(step.op)}")
-
-
-def _is_finite(x):
-    return bool(array_module(x).isfinite(x).all())
 
 
 def _first_not_finite(x):

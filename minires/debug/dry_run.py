@@ -1,7 +1,7 @@
 """An op that is about to run, and what it would make: how a breakpoint finds the op that makes the first NaN, or zero."""
 import numpy as np
 
-from minires.arrays.backend import array_module, is_array
+from minires.arrays.backend import all_finite, is_array
 from minires.engine.call_site import with_source
 
 __all__ = ["KINDS", "ForwardStep", "makes"]
@@ -36,7 +36,7 @@ class ForwardStep:
 
 
 def _holds_non_finite(array):
-    return not bool(array_module(array).isfinite(array).all())
+    return not all_finite(array)
 
 
 def _is_all_zero(array):

@@ -14,6 +14,7 @@ import pytest
 
 import minires as mr
 from minires.arrays import backend, cuda
+from tests.strict_cupy import installed
 
 
 class CUDARuntimeError(RuntimeError):
@@ -311,3 +312,14 @@ def test_a_module_that_holds_nothing_still_refuses_a_device_that_cannot_be_used(
         with pytest.raises(mr.DeviceError, match="unknown device 'gpu'"):
             module.to("gpu")
         assert module.to("cpu") is module
+
+
+# ---- finiteness
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"], ids=["numpy", "strict-cupy"])
+@pytest.mark.parametrize(("values", "finite"), [
+    ([[1.0, -2.0], [0.0, 3e38]], True), ([], True), (4.0, True), ([[1.0, np.nan], [2.0, 3.0]], False),
+    ([1.0, np.inf], False), ([-np.inf, 1.0], False), (np.nan, False), ([1, 2], True)])
+def test_an_array_is_finite_where_each_element_is(device, values, finite):
+    with installed() if device == "cuda" else contextlib.nullcontext():
+        assert backend.all_finite(backend.to_device(np.array(values), device)) is finite
