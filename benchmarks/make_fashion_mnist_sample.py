@@ -22,7 +22,7 @@ import numpy as np
 
 from minires.data.fashion_mnist_files import SAMPLE_FILE
 from minires.data.idx import read_decompressed, read_idx
-from minires.errors import DataError, FileError, MiniresError
+from minires.errors import DataError, MiniresError, file_errors
 
 LICENSE_FILE = "FASHION_MNIST_LICENSE"
 DATA_FOLDER = Path(__file__).resolve().parent.parent / "minires" / "data"
@@ -155,14 +155,9 @@ class ShuffleKey:
 
 def write_sample(folder, arrays):
     """Write the sample and its licence into a folder; raises FileError if the folder cannot be written."""
-    try:
+    with file_errors("cannot write the sample into", folder, "Give --output an existing folder that you may write to."):
         write_npz(folder / SAMPLE_FILE, arrays)
         (folder / LICENSE_FILE).write_text(LICENSE, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise FileError(
-            f"cannot write the sample into {folder} ({error.strerror or error}). Give --output an existing folder that "
-            "you may write to."
-        ) from error
 
 
 def write_npz(path, arrays):

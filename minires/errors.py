@@ -1,4 +1,5 @@
 """Every error that minires raises on purpose: a `MiniresError`, and also the built-in error that fits."""
+import contextlib
 
 
 class MiniresError(Exception):
@@ -55,3 +56,27 @@ class DataError(MiniresError, ValueError):
 
 class FileError(MiniresError, OSError):
     """A file or folder cannot be read or written."""
+
+
+@contextlib.contextmanager
+def file_errors(attempt: str, path, advice: str = ""):
+    """A block in which an `OSError` becomes a `FileError`, with the system's reason.
+
+        with file_errors("load: cannot read", path, "Give the path of a file that exists"):
+            content = path.read_bytes()     # load: cannot read a.npz (No such file or directory). Give the path of …
+
+    Args:
+        attempt: what cannot be done, up to the path.
+        path: of the file or folder.
+        advice: what to do about it.
+
+    Raises:
+        FileError: as above. One that comes out of the block stays as it is.
+    """
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        message = f"{attempt} {path} ({error.strerror or error})"
+        raise FileError(f"{message}. {advice}" if advice else message) from error

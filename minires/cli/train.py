@@ -1,5 +1,4 @@
 """`minires train MODEL`: the training of a named net, with progress, a table of numbers, checkpoints and a picture."""
-import csv
 import json
 import math
 import signal
@@ -15,7 +14,7 @@ from minires.arrays.backend import usable_device
 from minires.errors import ArgumentError, DataError, FileError
 from minires.nn.saving import load, save
 from minires.optim import SGD, MultiStepLR
-from minires.text.files import output_folder
+from minires.text.files import append_csv, output_folder, write_csv, write_figure
 from minires.text.terminal import duration
 from minires.training.loop import Row, Training
 from minires.training.settings import DATA, add_options, settings_of, settle_length
@@ -119,14 +118,14 @@ def _run(training, settings, out):
         return 0
     if training.step:
         print(f"Going on after step {training.step}.")
-    _write_metrics(training.rows, out / METRICS, "w")
+    write_csv(out / METRICS, Row._fields, map(_fields, training.rows))
     progress = Progress(training, steps)
     saved_at = time.monotonic()
     with StopAfterStep() as stop:
         for row in training.run(steps):
             progress.show(row)
             if row is not None:
-                _write_metrics([row], out / METRICS, "a")
+                append_csv(out / METRICS, [_fields(row)])
             is_tested = row is not None and training.step % len(training.batches) == 0
             if is_tested or training.step == steps or stop.requested or time.monotonic() - saved_at > SAVE_EVERY:
                 save(training.state_dict() | {"settings": np.array(json.dumps(settings))}, out / CHECKPOINT)
@@ -199,16 +198,9 @@ class Progress:
         return f"loss {row.train_loss:.3f} ({row.train_error:.1%} wrong), {test}"
 
 
-def _write_metrics(rows, path, mode):
-    """The rows as CSV, NaN as an empty field; numbers are written whole, so that equal runs make equal files."""
-    try:
-        with open(path, mode, encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            if mode == "w":
-                writer.writerow(Row._fields)
-            writer.writerows([["" if math.isnan(value) else repr(value) for value in row] for row in rows])
-    except OSError as error:
-        raise FileError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+def _fields(row):
+    """A row for the CSV file, NaN as an empty field; numbers are written whole, so that equal runs make equal files."""
+    return ["" if math.isnan(value) else repr(value) for value in row]
 
 
 def _draw(rows, title, path):
@@ -217,10 +209,7 @@ def _draw(rows, title, path):
     from minires.training.plot import training_curves
     figure = training_curves(rows)
     figure.suptitle(title)
-    try:
-        figure.savefig(path, dpi=130)
-    except OSError as error:
-        raise FileError(f"cannot write the figure {str(path)!r}: {error.strerror or error}") from error
+    write_figure(path, figure)
     pyplot.close(figure)
 
 

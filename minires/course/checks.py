@@ -1,5 +1,4 @@
 """A lesson's checks: measured numbers beside what was predicted, as a table, as CSV, and as data for the claims page."""
-import csv
 import json
 import math
 import statistics
@@ -11,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from minires.course.claims import Claim, find_claim
-from minires.errors import ArgumentError, DataError, FileError
+from minires.errors import ArgumentError, DataError, file_errors
+from minires.text.files import write_csv, write_text
 from minires.text.numbers import range_text, short, whole
 from minires.text.tables import text_table
 
@@ -145,14 +145,10 @@ class Checks(list):
 
     def to_csv(self, path):
         """Write the rows as CSV: what, measured, low, high, source, verdict, agrees."""
-        try:
-            with open(path, "w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(["what", "measured", "low", "high", "source", "verdict", "agrees"])
-                writer.writerows([check.what, repr(check.measured), check.low, check.high, check.source, check.verdict,
-                                  check.agrees] for check in self)
-        except OSError as error:
-            raise FileError(f"cannot write the checks {str(path)!r}: {error.strerror or error}") from error
+        head = ["what", "measured", "low", "high", "source", "verdict", "agrees"]
+        rows = [[check.what, repr(check.measured), check.low, check.high, check.source, check.verdict, check.agrees]
+                for check in self]
+        write_csv(path, head, rows, "cannot write the checks")
 
     def finish(self, options, take_home=()):
         """Print the table, keep it as checks.csv and results.json, say what to take home and where the results lie.
@@ -186,11 +182,8 @@ class Checks(list):
         results = {"lesson": options.lesson, "seeds": options.seeds, "full": options.full, "tiny": options.tiny,
                    "device": getattr(options, "device", None) or "cpu", "figures": options.figures,
                    "take_home": list(take_home), "rows": [_to_dict(check, len(options.seeds)) for check in self]}
-        path = options.out / RESULTS
-        try:
-            path.write_text(json.dumps(results, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise FileError(f"cannot write the results {str(path)!r}: {error.strerror or error}") from error
+        text = json.dumps(results, ensure_ascii=False, indent=1, allow_nan=False)
+        write_text(options.out / RESULTS, text + "\n", "cannot write the results")
 
 
 def read_results(path) -> dict:
@@ -201,13 +194,12 @@ def read_results(path) -> dict:
         DataError: it is not a lesson's results.
     """
     try:
-        results = json.loads(Path(path).read_text(encoding="utf-8"))
+        with file_errors("cannot read the results", path):
+            results = json.loads(Path(path).read_text(encoding="utf-8"))
         missing = {"lesson", "seeds", "full", "tiny", "figures", "take_home", "rows"} - set(results)
         if missing:
             raise KeyError(*sorted(missing))
         results["rows"] = Checks(_from_dict(row) for row in results["rows"])
-    except OSError as error:
-        raise FileError(f"cannot read the results {str(path)!r}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not the results of a lesson ({error!r}): run the lesson again") from error
     return results

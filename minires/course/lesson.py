@@ -7,8 +7,7 @@ from minires.arrays.backend import usable_device
 from minires.course.checks import RESULTS, Check, Checks
 from minires.course.claims import Claim
 from minires.debug.breakpoints import break_at
-from minires.errors import FileError
-from minires.text.files import output_folder
+from minires.text.files import output_folder, write_figure
 from minires.text.terminal import accept_any_text, progress
 
 __all__ = ["Check", "Checks", "Claim", "Options", "accept_any_text", "lesson_name", "options", "output_folder", "progress",
@@ -110,10 +109,7 @@ def save_figure(figure, options, name: str):
         FileError: the file cannot be written.
     """
     path = options.out / name
-    try:
-        figure.savefig(path, dpi=130)
-    except OSError as error:
-        raise FileError(f"cannot write the figure {str(path)!r}: {error.strerror or error}") from error
+    write_figure(path, figure)
     caption = figure.get_suptitle() or (figure.axes[0].get_title() if figure.axes else "")
     options.figures.append({"file": name, "caption": " ".join(caption.split())})
     if options.lesson == NOTEBOOK:

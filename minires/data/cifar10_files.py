@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minires.errors import DataError, FileError, UnknownNameError
+from minires.errors import DataError, FileError, UnknownNameError, file_errors
 
 # The class of label k is CIFAR10_CLASSES[k].
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -73,10 +73,8 @@ def read_batch(path):
 
     Raises FileError if the file is missing or cannot be read, and DataError if it is not the published one.
     """
-    try:
+    with file_errors("cifar10: cannot read", path, f"Unpack the archive again, or {GET_IT}."):
         content = path.read_bytes()
-    except OSError as error:
-        raise FileError(f"cifar10: cannot read {path} ({error.strerror or error}): {GET_IT}.") from error
     record_size = 1 + int(np.prod(IMAGE_SHAPE))
     expected_size = RECORDS * record_size
     if len(content) != expected_size:

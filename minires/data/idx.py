@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minires.errors import DataError, FileError
+from minires.errors import DataError, file_errors
 
 GZIP_MAGIC = b"\x1f\x8b"
 # The third byte of an IDX file, and the type of one value (big-endian) that it stands for.
@@ -50,13 +50,8 @@ def read_decompressed(path):
 
     Raises FileError if the file cannot be opened, and DataError if the gzip stream is damaged.
     """
-    try:
+    with file_errors("read_idx: cannot read", path, "Give the path of an IDX file, such as train-images-idx3-ubyte.gz."):
         content = Path(path).read_bytes()
-    except OSError as error:
-        raise FileError(
-            f"read_idx: cannot read {path} ({error.strerror or error}). Give the path of an IDX file, "
-            "such as train-images-idx3-ubyte.gz."
-        ) from error
     if not content.startswith(GZIP_MAGIC):
         return content
     try:

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from minires.arrays.backend import as_host_array, is_array
-from minires.errors import ArgumentError, DataError, FileError, MiniresError
+from minires.errors import ArgumentError, DataError, FileError, file_errors
 from minires.nn.module import Module
+from minires.text.files import ELSEWHERE
 
 FORMAT = 1
 COMMENT = b"minires format "  # and then the version
@@ -51,16 +52,14 @@ def save(module_or_dict, path):
     target = Path(os.path.realpath(path))  # where `path` is a link, replace the file that it names, not the link
     temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            _write_npz(file, arrays)
-            file.flush()
-            os.fsync(file.fileno())  # before the move, or a power failure might leave a name without its content
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise FileError(f"save: cannot write {str(path)!r}: {error.strerror or error}. Give the path of a file in a folder "
-                        "that exists and can be written to") from error
+        with file_errors("save: cannot write", path, ELSEWHERE):
+            with open(temporary, "xb") as file:
+                _write_npz(file, arrays)
+                file.flush()
+                os.fsync(file.fileno())  # before the move, or a power failure might leave a name without its content
+            if target.exists():
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
     finally:
         with contextlib.suppress(OSError):  # it was moved, or never made
             os.unlink(temporary)
@@ -81,11 +80,8 @@ def load(path) -> dict:
     """
     path = Path(path)
     try:
-        return _load_safetensors(path) if path.suffix == ".safetensors" else _load_npz(path)
-    except MiniresError:
-        raise
-    except OSError as error:
-        raise FileError(f"load: cannot read {str(path)!r}: {error.strerror or error}") from error
+        with file_errors("load: cannot read", path):
+            return _load_safetensors(path) if path.suffix == ".safetensors" else _load_npz(path)
     except MemoryError as error:
         raise DataError(f"load: {str(path)!r} needs more memory than there is ({error})") from error
 

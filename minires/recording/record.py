@@ -1,15 +1,14 @@
 """The record of gradients: norms by backward pass and by module, as `record_gradients` leaves them."""
 from __future__ import annotations
 
-import csv
-import os
 from typing import NamedTuple
 
 import numpy as np
 
-from minires.errors import ArgumentError, DTypeError, FileError, UnknownNameError
+from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.models import Block
 from minires.recording.numbers import ALL_QUANTITIES, FLOW_QUANTITIES, QUANTITIES, Passes
+from minires.text.files import write_csv
 
 
 class Column(NamedTuple):
@@ -165,17 +164,10 @@ class GradientRecord:
         """
         quantities = QUANTITIES + FLOW_QUANTITIES if self.has_flow else QUANTITIES
         tables = {quantity: self.values(quantity) for quantity in quantities}
-        try:
-            with open(path, "w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(["pass", "module", "type", "quantity", "value"])
-                for i in range(len(self)):
-                    for j, (name, kind) in enumerate(zip(self.names, self.types, strict=True)):
-                        writer.writerows([i, name, kind, quantity, repr(float(tables[quantity][i, j]))]
-                                         for quantity in quantities)
-        except OSError as error:
-            raise FileError(f"to_csv: cannot write {os.fspath(path)!r}: {error.strerror or error}. "
-                            "Give the path of a file in a folder that exists and can be written to") from error
+        columns = list(zip(self.names, self.types, strict=True))
+        rows = ([i, name, kind, quantity, repr(float(table[i, j]))] for i in range(len(self))
+                for j, (name, kind) in enumerate(columns) for quantity, table in tables.items())
+        write_csv(path, ["pass", "module", "type", "quantity", "value"], rows, "to_csv: cannot write")
 
 
 def _check_quantity(quantity):

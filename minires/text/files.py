@@ -1,7 +1,10 @@
 """Files and folders of results."""
+import csv
 from pathlib import Path
 
-from minires.errors import FileError
+from minires.errors import file_errors
+
+ELSEWHERE = "Give the path of a file in a folder that exists and can be written to"
 
 
 def output_folder(path) -> Path:
@@ -11,24 +14,54 @@ def output_folder(path) -> Path:
         FileError: it cannot be made or written to.
     """
     folder = Path(path)
-    try:
+    with file_errors("cannot write results to the folder", path, "Name another with --out DIR"):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".minires-write-test"
         probe.touch()
         probe.unlink(missing_ok=True)  # another process, which writes here too, may have been faster
-    except OSError as error:
-        raise FileError(f"cannot write results to the folder {str(path)!r}: {error.strerror or error}. "
-                        "Name another with --out DIR") from error
     return folder
 
 
-def write_text(path, text: str):
-    """Write a page.
+def write_text(path, text: str, attempt: str = "cannot write"):
+    """Write a text as UTF-8.
+
+    Args:
+        attempt: how the message begins, up to the path.
 
     Raises:
         FileError: the file cannot be written.
     """
-    try:
+    with file_errors(attempt, path, ELSEWHERE):
         Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise FileError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+
+
+def write_csv(path, head, rows, attempt: str = "cannot write"):
+    """Write a table as CSV: the titles of its columns, then a line for each row.
+
+    Raises:
+        FileError: the file cannot be written.
+    """
+    with file_errors(attempt, path, ELSEWHERE), open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(head)
+        writer.writerows(rows)
+
+
+def append_csv(path, rows):
+    """Add rows to a table that `write_csv` wrote.
+
+    Raises:
+        FileError: the file cannot be written.
+    """
+    with file_errors("cannot write", path, ELSEWHERE), open(path, "a", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def write_figure(path, figure):
+    """Write a matplotlib figure as PNG.
+
+    Raises:
+        FileError: the file cannot be written.
+    """
+    with file_errors("cannot write the figure", path, ELSEWHERE):
+        figure.savefig(path, dpi=130)

@@ -2,7 +2,6 @@
 import io
 import sys
 import types
-from pathlib import Path
 
 import pytest
 from matplotlib import pyplot
@@ -45,11 +44,6 @@ def test_the_device_is_named_in_full_and_one_that_cannot_be_used_is_an_error_bef
     with pytest.raises(DeviceError, match="CuPy, which is not installed"):
         lesson.options("A title\n", argv=["--out", str(tmp_path / "new"), "--device", "cuda"])
     assert not (tmp_path / "new").exists()
-
-
-def test_another_process_may_try_the_same_folder_at_the_same_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(Path, "touch", lambda path: None)  # as if the other one had just removed what both have made
-    assert lesson.output_folder(tmp_path) == tmp_path
 
 
 def test_progress_yields_everything_and_is_silent_without_a_terminal(capsys):

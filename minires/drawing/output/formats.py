@@ -3,7 +3,8 @@ import io
 from pathlib import Path
 
 from minires.drawing.output import text
-from minires.errors import ArgumentError, FileError
+from minires.errors import ArgumentError, file_errors
+from minires.text.files import ELSEWHERE
 
 PICTURES = (".png", ".svg", ".pdf")
 ENDINGS = (*PICTURES, ".dot", ".gv", ".mmd", ".html")
@@ -39,11 +40,8 @@ def save(diagrams, path):
         content = picture(diagrams, ending[1:])
     else:
         content = text.mermaid(diagrams) if ending == ".mmd" else text.dot(diagrams)
-    try:
+    with file_errors("draw: cannot write", path, ELSEWHERE):
         Path(path).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-    except OSError as error:
-        raise FileError(f"draw: cannot write {str(path)!r}: {error.strerror or error}. Give the path of a file in a "
-                        "folder that exists and can be written to") from error
 
 
 def picture(diagrams, kind: str) -> bytes:
