@@ -18,6 +18,12 @@ from minires.text.tables import text_table
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+def add_command(commands):
+    """Add `doctor` to the commands of `minires`."""
+    parser = commands.add_parser("doctor", help="what is installed here, and what a GPU would need")
+    parser.set_defaults(run=run)
+
+
 def run(chosen=None) -> int:
     """Print the report; returns 0, with a GPU or without."""
     print(report())

@@ -1,5 +1,4 @@
 """`minires train MODEL`: the training of a named net, with progress, a table of numbers, checkpoints and a picture."""
-import json
 import math
 import signal
 import sys
@@ -9,20 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
-from minires import data, models
-from minires.arrays.backend import usable_device
-from minires.errors import ArgumentError, DataError, FileError
+from minires.cli.train_options import add_options, given_settings
+from minires.errors import ArgumentError, DataError
 from minires.nn.saving import load, save
-from minires.optim import SGD, MultiStepLR
-from minires.text.files import append_csv, output_folder, write_csv, write_figure
+from minires.text.files import append_csv, output_folder, write_csv
 from minires.text.terminal import duration
-from minires.training.loop import Row, Training
-from minires.training.settings import DATA, add_options, settings_of, settle_length
-
-__all__ = ["add_options", "make_model", "make_training", "read_checkpoint", "run"]
+from minires.training.build import make_training
+from minires.training.loop import Row
+from minires.training.settings import Settings, resolve
 
 CHECKPOINT, METRICS, PICTURE = "checkpoint.npz", "metrics.csv", "training.png"
 SAVE_EVERY = 600  # seconds; also after each epoch, at the end, and at Ctrl-C
+
+
+def add_command(commands):
+    """Add `train` to the commands of `minires`."""
+    parser = commands.add_parser("train", help="train a net: minires train resnet20 --data cifar10 --epochs 10")
+    add_options(parser)
+    parser.set_defaults(run=run)
 
 
 def run(chosen) -> int:
@@ -37,61 +40,17 @@ def run(chosen) -> int:
     if not chosen.resume and (out / CHECKPOINT).exists():
         raise ArgumentError(f"{out} holds the checkpoint of an earlier run: go on from it with --resume, name another "
                             f"folder with --out, or delete {out / CHECKPOINT}")
-    checkpoint, made_with = read_checkpoint(out / CHECKPOINT) if chosen.resume else (None, None)
-    settings = settings_of(chosen, made_with, out)
-    settings["device"] = usable_device(settings["device"])
-    training = make_training(settings)
-    settle_length(settings, chosen, len(training.batches))
-    training.row_every = settings["row_every"]
-    training.schedule = MultiStepLR(training.optimizer, settings["milestones"])
+    checkpoint, earlier = read_checkpoint(out / CHECKPOINT) if chosen.resume else (None, None)
+    settings, (images, labels) = resolve(given_settings(chosen), out, earlier)
+    training = make_training(settings, images, labels)
     if checkpoint is not None:
         training.load_state_dict(checkpoint)
     output_folder(out)
     return _run(training, settings, out)
 
 
-def make_training(settings) -> Training:
-    """The training that the settings describe, at its first step, without a schedule."""
-    images, labels = _read_images(settings, "train")
-    mean, std = data.channel_mean_and_std(images)
-    augment = DATA[settings["data"]].augment if settings["augment"] is None else settings["augment"]
-
-    def prepare(batch, generator):
-        """Standardise a batch of bytes, and augment it while training: afterwards, so that the border is the mean colour."""
-        batch, _mean, _std = data.standardize(batch, mean, std)
-        return data.shift_and_flip(batch, generator) if augment and generator is not None else batch
-
-    model = make_model(settings["model"], images.shape[1], settings["seed"])
-    optimizer = SGD(model.parameters(), settings["lr"], settings["momentum"], settings["weight_decay"])
-    batches = data.Batches(images, labels, settings["batch"], settings["seed"])
-    return Training(model, optimizer, batches, None, prepare, _read_images(settings, "test"), settings["device"])
-
-
-def _read_images(settings, split):
-    try:
-        return DATA[settings["data"]].read(settings["data_dir"], split)
-    except FileError as error:
-        raise FileError(f"{error} minires train looks in --data-dir, which is {settings['data_dir']!r}.") from error
-
-
-def make_model(name, channels, seed):
-    """The net of this name, for 10 classes of images with so many channels.
-
-    Raises:
-        UnknownNameError: there is no such net.
-        ArgumentError: it is a net for colour images only.
-    """
-    if channels == 3:
-        return models.make(name, num_classes=10, seed=seed)
-    try:
-        return models.make(name, num_classes=10, seed=seed, in_channels=channels)
-    except ArgumentError as error:
-        raise ArgumentError(f"{name} is a net for colour images: train it with --data cifar10, or take a net of the CIFAR "
-                            "family, such as resnet20") from error
-
-
 def read_checkpoint(path) -> tuple:
-    """(the state of a training, the settings that it was made with).
+    """(the state of a training, the `Settings` that it was made with).
 
     Raises:
         ArgumentError: there is no such file.
@@ -101,18 +60,19 @@ def read_checkpoint(path) -> tuple:
         raise ArgumentError(f"--resume: there is no {path}: name the folder of the run with --out, or begin one without "
                             "--resume")
     checkpoint = load(path)
-    if "settings" not in checkpoint:
-        raise DataError(f"--resume: {path} is not a checkpoint of minires train")
-    return checkpoint, json.loads(str(checkpoint.pop("settings")))
+    try:
+        return checkpoint, Settings.from_json(str(checkpoint.pop("settings", "")))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"--resume: {path} is not a checkpoint of minires train") from error
 
 
 # ---- the run
 
 def _run(training, settings, out):
-    steps = settings["steps"]
-    print(f"{settings['model']} on {settings['data']}: {len(training.batches.labels)} images, batches of "
-          f"{settings['batch']}, {steps} steps ({steps / len(training.batches):.3g} epochs), device {training.device}, "
-          f"results in {out}")
+    steps = settings.steps
+    title = f"{settings.model} on {settings.data}"
+    print(f"{title}: {len(training.batches.labels)} images, batches of {settings.batch}, {steps} steps "
+          f"({steps / len(training.batches):.3g} epochs), device {training.device}, results in {out}")
     if training.step >= steps:
         print(f"The run has made its {training.step} steps. Train further with --resume and a larger --steps or --epochs.")
         return 0
@@ -128,15 +88,17 @@ def _run(training, settings, out):
                 append_csv(out / METRICS, [_fields(row)])
             is_tested = row is not None and training.step % len(training.batches) == 0
             if is_tested or training.step == steps or stop.requested or time.monotonic() - saved_at > SAVE_EVERY:
-                save(training.state_dict() | {"settings": np.array(json.dumps(settings))}, out / CHECKPOINT)
+                save(training.state_dict() | {"settings": np.array(settings.to_json())}, out / CHECKPOINT)
                 saved_at = time.monotonic()
             if stop.requested:
                 break
     if training.rows:
-        _draw(training.rows, f"{settings['model']} on {settings['data']}", out / PICTURE)
+        from minires.training.plot import write_curves  # here, so that a run that fails early does not wait for matplotlib
+
+        write_curves(training.rows, title, out / PICTURE)
     if training.step < steps:
         print(f"Stopped after step {training.step} of {steps}; nothing is lost. Go on with:\n"
-              f"    minires train {settings['model']} --out {out} --resume")
+              f"    minires train {settings.model} --out {out} --resume")
         return 130
     _print_result(training.rows[-1], out)
     return 0
@@ -201,16 +163,6 @@ class Progress:
 def _fields(row):
     """A row for the CSV file, NaN as an empty field; numbers are written whole, so that equal runs make equal files."""
     return ["" if math.isnan(value) else repr(value) for value in row]
-
-
-def _draw(rows, title, path):
-    from matplotlib import pyplot  # here, so that a run that fails early does not wait for it
-
-    from minires.training.plot import training_curves
-    figure = training_curves(rows)
-    figure.suptitle(title)
-    write_figure(path, figure)
-    pyplot.close(figure)
 
 
 def _print_result(row, out):

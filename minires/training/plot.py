@@ -7,6 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from minires.errors import ArgumentError
 from minires.recording.plot import COLOURS, GREY
+from minires.text.files import write_figure
 
 
 def training_curves(rows, axes=None):
@@ -48,3 +49,18 @@ def training_curves(rows, axes=None):
         ax.grid(True, alpha=0.3)
     axes[1].legend(loc="best")
     return axes[0].figure
+
+
+def write_curves(rows, title: str, path):
+    """Write the curves of a training, under a title, as PNG.
+
+    Raises:
+        ArgumentError: there is no row.
+        FileError: the file cannot be written.
+    """
+    figure = training_curves(rows)
+    figure.suptitle(title)
+    try:
+        write_figure(path, figure)
+    finally:
+        pyplot.close(figure)

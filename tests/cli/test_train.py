@@ -12,9 +12,9 @@ import pytest
 import minires as mr
 from minires.cli import main as cli
 from minires.cli import train as train_command
-from minires.cli.train import CHECKPOINT, METRICS, PICTURE, Progress, make_training
+from minires.cli.train import CHECKPOINT, METRICS, PICTURE, Progress
 from minires.text.terminal import duration
-from minires.training.settings import DATA, DEFAULTS, Images
+from minires.training.images import DATA, Images
 from tests.strict_cupy import installed
 
 N = {"train": 40, "test": 20}
@@ -98,24 +98,6 @@ def test_epochs_may_be_fractions(tmp_path, capsys):
 def test_milestones_may_be_given(tmp_path):
     begin(tmp_path, 5, "--milestones", "2,3", "--lr", "1")
     assert [float(row["lr"]) for row in metrics(tmp_path)] == pytest.approx([1, 1, 0.1, 0.01, 0.01])
-
-
-@pytest.mark.parametrize(("arguments", "augmented"), [((), True), (("--no-augment",), False)])
-def test_training_images_are_standardised_and_augmented_and_test_images_are_not(tmp_path, arguments, augmented):
-    settings = DEFAULTS | {"model": "resnet20", "data": "tiny", "augment": None if augmented else False}
-    training = make_training(settings)
-    images, _labels = tiny(None, "train")
-    mean, std = images.mean(axis=(0, 2, 3)), images.std(axis=(0, 2, 3))
-    expected = (images[:8] - mean[:, None, None]) / std[:, None, None]
-    np.testing.assert_allclose(training.prepare(images[:8], None), expected, rtol=1e-4, atol=1e-5)
-    seen = training.prepare(images[:8], np.random.default_rng(0))
-    assert np.allclose(seen, expected, rtol=1e-4, atol=1e-5) is not augmented
-    assert (seen == 0).any() == augmented  # the border
-
-
-def test_cifar10_is_augmented_as_in_the_paper_and_clothing_is_not():
-    assert {name: images.augment for name, images in DATA.items() if name != "tiny"} == {
-        "cifar10": True, "fashion-mnist": False, "fashion-mnist-sample": False}
 
 
 # ---- going on
@@ -219,6 +201,9 @@ def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path, capsys):
 
 def test_a_file_that_is_no_checkpoint_is_not_resumed(tmp_path, capsys):
     mr.save(mr.models.resnet20(), tmp_path / CHECKPOINT)
+    assert train("--out", tmp_path, "--resume") == 1
+    assert "is not a checkpoint of minires train" in capsys.readouterr().err
+    mr.save({"settings": np.array('{"model": "resnet20", "speed": 3}')}, tmp_path / CHECKPOINT)
     assert train("--out", tmp_path, "--resume") == 1
     assert "is not a checkpoint of minires train" in capsys.readouterr().err
     (tmp_path / CHECKPOINT).write_bytes(b"")

@@ -11,7 +11,7 @@ import minires as mr
 from benchmarks import gpu
 from minires.arrays import backend
 from minires.cli import main as cli
-from minires.course import lesson
+from minires.course import lesson, lessons
 from tests.docs.page import FOLDER, python_blocks, run
 from tests.strict_cupy import installed
 
@@ -51,7 +51,7 @@ def test_the_minires_commands_of_the_page_are_understood(monkeypatch):
         if words[:1] == ["minires"]:
             if words[1] == "lesson":
                 chosen = lesson.options_parser(words[2], "a lesson", 5).parse_args(words[3:])
-                assert cli.lessons.find_lesson(words[2])
+                assert lessons.find_lesson(words[2])
             else:
                 chosen = parser.parse_args(words[1:])
             assert getattr(chosen, "device", "cuda") in ("cuda", "cpu")

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 
-from minires.errors import ArgumentError
+from minires.errors import ArgumentError, FileError
+from minires.training import plot
 from minires.training.loop import Row
 from minires.training.plot import training_curves
 
@@ -56,3 +57,16 @@ def test_without_tests_there_is_no_test_curve_and_one_row_is_a_point():
 def test_no_row_is_an_error():
     with pytest.raises(ArgumentError, match="got no row"):
         training_curves([])
+
+
+def test_the_curves_are_written_under_their_title_and_nothing_stays_open(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(plot, "write_figure", lambda path, figure: titles.append(figure.get_suptitle()))
+    plot.write_curves(ROWS, "resnet20 on noise", tmp_path / "a.png")
+    assert titles == ["resnet20 on noise"]
+    monkeypatch.undo()
+    plot.write_curves(ROWS, "resnet20 on noise", tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(FileError, match="cannot write the figure"):
+        plot.write_curves(ROWS, "resnet20 on noise", tmp_path / "none" / "a.png")
+    assert pyplot.get_fignums() == []

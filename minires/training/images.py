@@ -1,0 +1,32 @@
+"""The images that `minires train` can train on."""
+from typing import NamedTuple
+
+from minires import data
+from minires.errors import FileError
+
+
+class Images(NamedTuple):
+    """A data set: how to read a split of it from a folder, and whether it is augmented by default."""
+
+    read: object  # a function of (folder, split), which returns (images (N, C, H, W), labels (N,))
+    augment: bool
+
+
+DATA = {
+    "fashion-mnist-sample": Images(lambda folder, split: data.fashion_mnist_sample(split), augment=False),
+    "fashion-mnist": Images(data.fashion_mnist, augment=False),
+    "cifar10": Images(data.cifar10, augment=True),
+}
+
+
+def read_images(name: str, folder: str, split: str) -> tuple:
+    """(images (N, C, H, W) of bytes, labels (N,)) of a data set in DATA.
+
+    Raises:
+        FileError: its files are not in the folder; the message names the option for it.
+        DataError: they are damaged.
+    """
+    try:
+        return DATA[name].read(folder, split)
+    except FileError as error:
+        raise FileError(f"{error} minires train looks in --data-dir, which is {folder!r}.") from error
