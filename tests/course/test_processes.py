@@ -8,9 +8,9 @@ import time
 
 import pytest
 
+from minires.arrays import threads
 from minires.course import theory
 from minires.course.processes import in_processes
-from minires.engine import threads
 from minires.errors import ArgumentError
 
 SCRIPT = """
