@@ -14,6 +14,8 @@ def is_whole_number(value, smallest: int) -> bool:
 
 def whole_number(owner: str, argument: str, value, smallest: int = 1) -> int:
     """`value` as an int, or an ArgumentError that names its owner, a layer say, and the argument."""
+    if type(value) is int and value >= smallest:
+        return value  # as nearly always, without a further call
     if not is_whole_number(value, smallest):
         raise ArgumentError(f"{owner}: {argument} is {value!r}, expected an integer of at least {smallest}")
     return int(value)

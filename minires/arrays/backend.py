@@ -115,6 +115,16 @@ def check_one_device(owner: str, arrays: dict[str, Array | None]):
         raise DeviceError(f"{owner}: got {places}: move them to one device with .to(…)")
 
 
+def use_one_device(owner: str, names: tuple[str, ...], arrays: list[Array | None]):
+    """Make the device of these arrays the current one; raise where they live on two: `cupy.matmul`, for one, does not check.
+
+    Raises:
+        DeviceError: see `check_one_device`.
+    """
+    check_one_device(owner, {names[i] if i < len(names) else f"argument {i}": x for i, x in enumerate(arrays)})
+    use_device_of(next(array for array in arrays if array is not None))
+
+
 def floating_array(owner: str, value, dtype=np.float32) -> Array:
     """`value` as a float32 or float64 array: itself where it is one.
 

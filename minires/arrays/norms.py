@@ -11,7 +11,7 @@ def euclidean_norm(x):
 
     The squares of float32 values fit in float64. Those of float64 values may not, so these are scaled by the largest.
     """
-    xp = array_module(x)
+    xp = np if type(x) is np.ndarray else array_module(x)
     if x.size == 0:
         return xp.zeros((), dtype=np.float64)
     if x.dtype == np.float32:

@@ -145,22 +145,23 @@ def _run_backward(root, order, seed, retain_graph):
         if type(grad_output) is not np.ndarray:
             use_device_of(grad_output)
         if isinstance(op, Tensor):
-            _deliver_to_leaf(op, grad_output)
+            for see in state.hooks.leaf_gradient:
+                see(op, grad_output)
+            _add_to_grad(op, grad_output)
         elif op.rebuild is not None:  # a checkpointed part: its ops take the place of the one that stood for them
-            ops = _rebuild(op, retain_graph)
-            table.add(ops[-1], grad_output)
-            order.extend(ops)
-            del ops  # so that each is freed after its step
+            order.extend(_rebuild(op, grad_output, table, retain_graph))
         else:
             step = BackwardStep(op, grad_output)
             _announce(step)
             backward = op.plain_backward if op.plain_backward is not None and runs_definition() else op.backward
             try:
-                _hand_on(backward(grad_output), step, table)
+                grad_inputs = backward(grad_output)
+                _hand_on(grad_inputs, step, table)
             except Exception as error:
                 error.add_note(op.note("backward"))
                 raise
-            _tell(state.hooks.after_step, step)
+            for see in state.hooks.after_step:
+                see(step)
             yield step
             if not retain_graph:
                 op.release()
@@ -181,21 +182,23 @@ def _announce(step):
         see(step)
 
 
-def _hand_on(returned, step, table):
+def _hand_on(grad_inputs, step, table):
     """Add what an op's backward returned to the gradients of its inputs."""
     op = step.op
-    step.grad_inputs = grad_inputs = returned if isinstance(returned, tuple) else (returned,)
+    step.grad_inputs = grad_inputs = grad_inputs if isinstance(grad_inputs, tuple) else (grad_inputs,)
     if len(grad_inputs) != len(op.inputs):
         raise BackwardError(f"{op.title}: backward returned {len(grad_inputs)} gradients for {len(op.inputs)} inputs")
     for i, (x, gradient) in enumerate(zip(op.inputs, grad_inputs, strict=True)):
         if x is not None:
-            if getattr(gradient, "shape", None) != op.input_shapes[i] or gradient.dtype != op.input_dtypes[i]:
+            fits = type(gradient) is np.ndarray and gradient.shape == op.input_shapes[i]
+            if not fits or gradient.dtype != op.input_dtypes[i]:
                 gradient = _fitting(gradient, step, i)
             table.add(x, gradient)
 
 
 def _fitting(gradient, step, i):
-    """The gradient of input i in the input's dtype, where it differs as that of a float32 input beside a float64 one.
+    """The gradient of input i as an array of the input's dtype: a scalar of NumPy, or that of a float32 input beside a
+    float64 one.
 
     Raises:
         BackwardError: it is no gradient of this input.
@@ -206,35 +209,29 @@ def _fitting(gradient, step, i):
         got = (f"shape {gradient.shape}" if hasattr(gradient, "shape") else
                "None" if gradient is None else f"a {type(gradient).__name__}")
         raise BackwardError(f"{op.title}: backward returned {got} for input {i}, which has shape {shape}")
-    if gradient.dtype != step.grad_output.dtype:
+    if gradient.dtype not in (dtype, step.grad_output.dtype):
         raise BackwardError(f"{op.title}: backward returned {gradient.dtype} for input {i}, which has dtype {dtype}")
-    return gradient.astype(dtype)
+    return array_module(gradient).asarray(gradient, dtype=dtype)
 
 
-def _rebuild(op, retain_graph):
-    """The ops of a checkpointed part, whose forward runs again."""
+def _rebuild(op, grad_output, table, retain_graph):
+    """The ops of a checkpointed part, whose forward runs again; the gradient of its output is that of the last one's."""
     try:
         ops = op.rebuild()
     except Exception as error:
         error.add_note(op.note("recomputed forward"))
         raise
-    for see in state.hooks.after_rebuild:
-        see(op, ops[-1])
+    table.add(ops[-1], grad_output)
+    _tell(state.hooks.after_rebuild, op, ops[-1])
     if not retain_graph:
         op.release()
     return ops
 
 
-def _deliver_to_leaf(leaf, gradient):
-    for see in state.hooks.leaf_gradient:
-        see(leaf, gradient)
-    _add_to_grad(leaf, gradient)
-
-
 def _add_to_grad(tensor, gradient):
     """Accumulate into `tensor.grad`, an array of its own: nobody else's gradient changes with it."""
     if tensor.grad is None:
-        tensor.grad = array_module(gradient).array(gradient)
+        tensor.grad = gradient.copy(order="K")
     else:
         tensor.grad += gradient
 

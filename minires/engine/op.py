@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minires.arrays.backend import MaybeNone, check_one_device, is_array, use_device_of
+from minires.arrays.backend import MaybeNone, is_array, use_one_device
 from minires.engine.call_site import call_site, where
 from minires.engine.state import runs_definition, state
 from minires.engine.tensor import Tensor
@@ -93,7 +93,8 @@ class Op:
         self.inputs, self.needs_grad = tuple(nodes), tuple(needs_grad)
         self.input_shapes, self.input_dtypes = tuple(shapes), tuple(dtypes)
         if not on_cpu:
-            self.check_devices(arrays)
+            code = self.forward.__code__
+            use_one_device(self.title, code.co_varnames[1:code.co_argcount], arrays)  # without self
         return arrays
 
     def attach(self, y) -> Tensor:
@@ -119,13 +120,6 @@ class Op:
         if x is None and inputs[0] is not None:
             return None
         raise DTypeError(f"{self.title}: expected tensors, got {type(x).__name__}: wrap arrays in mr.Tensor(…)")
-
-    def check_devices(self, arrays):
-        """Raise where the arrays live on two devices: `cupy.matmul`, for one, does not check."""
-        code = self.forward.__code__
-        names = code.co_varnames[1:code.co_argcount]  # without self
-        check_one_device(self.title, {names[i] if i < len(names) else f"argument {i}": x for i, x in enumerate(arrays)})
-        use_device_of(next(array for array in arrays if array is not None))
 
     @property
     def current_forward(self) -> Callable[..., Any]:

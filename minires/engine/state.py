@@ -19,9 +19,6 @@ class Hooks(tuple):
     def __init__(self, hooks=()):
         self.__dict__.update({event: [getattr(hook, event) for hook in self if event in hook.watches] for event in EVENTS})
 
-    def __getattr__(self, event: str) -> list:  # only for type checkers, and for what is no event
-        raise AttributeError(event)
-
 
 class State(threading.local):
     """What holds for the code that now runs, in each thread: these class attributes are the defaults."""
@@ -29,58 +26,45 @@ class State(threading.local):
     grad_enabled: bool = True  # False inside no_grad()
     reference: bool | None = None  # True inside reference_ops(), False in reference_ops(False); None: see `runs_definition`
     layer: str | None = None  # dotted name of the module whose forward runs, such as "layer2.0.conv1"
-    hooks: Hooks = Hooks()  # what watches every forward and backward pass
+    hooks: Any = Hooks()  # what watches every forward and backward pass
     rebuilding: tuple[CodeType, int] | None = None  # while a backward pass runs a checkpoint's forward again: its call site
 
 
 state = State()
 
 
-@contextlib.contextmanager
-def temporarily(**fields: Any):
-    """A block in which these fields of `state` have other values."""
-    outer = {name: getattr(state, name) for name in fields}
-    try:
-        for name, value in fields.items():
-            setattr(state, name, value)
-        yield
-    finally:
-        for name, value in outer.items():
-            setattr(state, name, value)
+class temporarily(contextlib.ContextDecorator):
+    """A `with` block (or decorator) in which these fields of `state` have other values; blocks may be nested."""
 
-
-class _Setting(contextlib.ContextDecorator):
-    """A `with` block (or decorator) that gives one field of `state` a value, and the old value back at its end."""
-
-    field: str
-    value: bool
+    def __init__(self, **fields: Any):
+        self.fields = fields
+        self._outer: list[dict[str, Any]] = []  # a stack: the same block may be entered again inside itself
 
     def __enter__(self):
-        self._outer = [*getattr(self, "_outer", ()), getattr(state, self.field)]  # a stack: blocks may be nested
-        setattr(state, self.field, self.value)
+        self._outer.append({name: getattr(state, name) for name in self.fields})
+        state.__dict__.update(self.fields)
         return self
 
-    def __exit__(self, *exception):
-        setattr(state, self.field, self._outer.pop())
+    def __exit__(self, *exception: object) -> None:
+        state.__dict__.update(self._outer.pop())
 
 
-class no_grad(_Setting):
+class no_grad(temporarily):
     """`with no_grad():` ops record nothing, so their outputs want no gradient and hold no graph."""
 
-    field, value = "grad_enabled", False
+    def __init__(self):
+        super().__init__(grad_enabled=False)
 
 
-class reference_ops(_Setting):
+class reference_ops(temporarily):
     """`with reference_ops():` every op runs the form that states its definition, forward and backward, in one thread.
 
     It is slower, and equal to the fast form up to rounding; this is the form to step through. Under a debugger, ops run it
     by themselves; `with reference_ops(False):` keeps the fast one, for what would take too long.
     """
 
-    field = "reference"
-
     def __init__(self, enabled: bool = True):
-        self.value = enabled
+        super().__init__(reference=enabled)
 
 
 def runs_definition() -> bool:

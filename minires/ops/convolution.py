@@ -13,7 +13,6 @@ from minires.ops.kernels.correlation import (
     input_gradient,
     weight_gradient,
 )
-from minires.ops.kernels.layout import channels_last
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -111,40 +110,47 @@ class Conv2d(Op):
     # ---- the fast form
 
     def forward(self, x, weight, bias):
+        xp = array_module(x)
         g = self.geometry(x, weight, bias)
         self.saved = x, weight, g
         if self.groups == 1:
-            y = correlate(channels_last(x), weight.transpose(2, 3, 1, 0), g)     # (N, OH, OW, O)
+            y = self.forward_of_group(xp, x, weight, g)                          # (N, OH, OW, O)
         else:
-            y = array_module(x).concatenate(
-                [correlate(channels_last(x[:, ins]), weight[outs].transpose(2, 3, 1, 0), g)
-                 for outs, ins in self.group_slices(weight)], axis=3)
+            y = xp.concatenate([self.forward_of_group(xp, x[:, ins], weight[outs], g)
+                                for outs, ins in self.group_slices(weight)], axis=3)
         if bias is not None:
             y += bias                                                            # (N, OH, OW, O) + (O,)
         return y.transpose(0, 3, 1, 2)                                           # (N, OH, OW, O) -> (N, O, OH, OW)
 
+    def forward_of_group(self, xp, x, weight, g):
+        """y (N, OH, OW, O) of one group's channels."""
+        images = xp.ascontiguousarray(x.transpose(0, 2, 3, 1))                   # (N, C, H, W) -> (N, H, W, C)
+        kernels = weight.transpose(2, 3, 1, 0)                                   # (O, C, KH, KW) -> (KH, KW, C, O)
+        return correlate(xp, images, kernels, g)
+
     def backward(self, dy):
+        xp = array_module(dy)
         x, weight, g = self.saved
         if self.groups == 1:
-            dx, dweight = self.backward_of_group(x, weight, dy, g)
+            dx, dweight = self.backward_of_group(xp, x, weight, dy, g)
         else:
-            parts = [self.backward_of_group(x[:, ins], weight[outs], dy[:, outs], g)
+            parts = [self.backward_of_group(xp, x[:, ins], weight[outs], dy[:, outs], g)
                      for outs, ins in self.group_slices(weight)]
-            xp = array_module(dy)
             dx = xp.concatenate([dx for dx, _ in parts], axis=1) if self.needs_grad[0] else None
             dweight = xp.concatenate([dweight for _, dweight in parts]) if self.needs_grad[1] else None
         dbias = dy.sum(axis=(0, 2, 3)) if self.needs_grad[2] else None           # (N, O, OH, OW) -> (O,)
         return dx, dweight, dbias
 
-    def backward_of_group(self, x, weight, dy, g):
+    def backward_of_group(self, xp, x, weight, dy, g):
         """(dx, dweight) of one group's channels; None for what is not wanted."""
-        images, dy = channels_last(x), channels_last(dy)                         # (N, H, W, C), (N, OH, OW, O)
+        images = xp.ascontiguousarray(x.transpose(0, 2, 3, 1))                   # (N, C, H, W) -> (N, H, W, C)
+        dy = xp.ascontiguousarray(dy.transpose(0, 2, 3, 1))                      # (N, O, OH, OW) -> (N, OH, OW, O)
         wants_dx, wants_dweight, _ = self.needs_grad
         if wants_dx and (g.SH, g.SW) == (1, 1) and min(full_padding(g)) >= 0:
-            dx, dweight = backward_from_columns_of_dy(images, weight, dy, g, wants_dweight)
+            dx, dweight = backward_from_columns_of_dy(xp, images, weight, dy, g, wants_dweight)
         else:
-            dweight = weight_gradient(images, dy, g) if wants_dweight else None  # (KH, KW, C, O)
-            dx = input_gradient(images.shape, weight, dy, g) if wants_dx else None
+            dweight = weight_gradient(xp, images, dy, g) if wants_dweight else None  # (KH, KW, C, O)
+            dx = input_gradient(xp, images.shape, weight, dy, g) if wants_dx else None
         if wants_dweight:
             dweight = dweight.transpose(3, 2, 0, 1)                              # (KH, KW, C, O) -> (O, C, KH, KW)
         if wants_dx:

@@ -98,9 +98,9 @@ class BatchNorm(Op):
     def forward(self, x, weight, bias):
         xp = array_module(x)
         check_arguments(self, x, weight, bias)
-        lines, C = as_lines(x)                                                   # (N, C, H, W) -> (R, T·C)
+        lines, C = as_lines(xp, x)                                                   # (N, C, H, W) -> (R, T·C)
         if self.training:
-            mean, var = batch_statistics(lines, C)                               # (C,) in float64
+            mean, var = batch_statistics(xp, lines, C)                               # (C,) in float64
             self.update_running_statistics(mean, var, x.size // C)
         else:
             mean, var = self.running_mean, self.running_var
@@ -108,11 +108,11 @@ class BatchNorm(Op):
         self.saved = x, weight.astype(x.dtype, copy=False), mean.astype(x.dtype), inv_std.astype(x.dtype)
         scale = weight * inv_std
         shift = bias - mean * scale                                              # y = scale · x + shift, per channel
-        scale, shift = spread(scale, lines), spread(shift, lines)                # (C,) -> (T·C,)
+        scale, shift = spread(xp, [scale, shift], lines)                         # (C,) -> (T·C,)
         y = empty(xp, lines.shape, lines.dtype)
 
         def work(some):
-            for block in blocks(lines, some):
+            for block in blocks(xp, lines, some):
                 xp.multiply(lines[block], scale, out=y[block])
                 y[block] += shift
 
@@ -123,22 +123,23 @@ class BatchNorm(Op):
         """dx = a · (dy + b · x + c), with three numbers for each channel."""
         xp = array_module(dy)
         x, weight, mean, inv_std = self.saved
-        x_lines, C = as_lines(x)                                                 # (N, C, H, W) -> (R, T·C)
-        dy_lines, _ = as_lines(dy)
-        dbias, dy_dot_centred = gradient_sums(dy_lines, x_lines, mean, C)        # Σ dy and Σ dy (x - mean), (C,)
+        x_lines, C = as_lines(xp, x)                                                 # (N, C, H, W) -> (R, T·C)
+        dy_lines, _ = as_lines(xp, dy)
+        dbias, dy_dot_centred = gradient_sums(xp, dy_lines, x_lines, mean, C)        # Σ dy and Σ dy (x - mean), (C,)
         dweight = dy_dot_centred * inv_std
         a = weight * inv_std
         dx = empty(xp, x_lines.shape, dy.dtype)
-        if self.statistics_are_constant:
-            xp.multiply(dy_lines, spread(a, dy_lines), out=dx)
+        if self.freeze_statistics or not self.training:
+            [a] = spread(xp, [a], dy_lines)                                      # (C,) -> (T·C,)
+            xp.multiply(dy_lines, a, out=dx)
         else:
             M = x.size // C
             b = -inv_std * dweight / M                                           # the path through the variance
             c = -dbias / M - b * mean                                            # the path through the mean
-            a, b, c = [spread(v, dy_lines) for v in (a, b, c)]                   # (C,) -> (T·C,)
+            a, b, c = spread(xp, [a, b, c], dy_lines)                            # (C,) -> (T·C,)
 
             def work(some):
-                for block in blocks(x_lines, some):
+                for block in blocks(xp, x_lines, some):
                     xp.multiply(x_lines[block], b, out=dx[block])
                     dx[block] += dy_lines[block]
                     dx[block] += c
@@ -148,11 +149,6 @@ class BatchNorm(Op):
         return as_image(dx, x.shape), dweight.astype(dy.dtype), dbias.astype(dy.dtype)
 
     # ---- statistics
-
-    @property
-    def statistics_are_constant(self):
-        """Do mean and variance count as constants in backward? In evaluation they are."""
-        return self.freeze_statistics or not self.training
 
     def update_running_statistics(self, mean, var, M):
         """Move the running statistics, in place, towards those of this batch of M values per channel."""

@@ -10,16 +10,16 @@ from minires import nn, ops
 from minires.engine import state as context
 from minires.engine.state import state
 
-SETTINGS = {mr.no_grad: "grad_enabled", mr.reference_ops: "reference"}
-each_setting = pytest.mark.parametrize(("setting", "field"), SETTINGS.items(), ids=SETTINGS.values())
+SETTINGS = [(mr.no_grad, "grad_enabled", False), (mr.reference_ops, "reference", True)]
+each_setting = pytest.mark.parametrize(("setting", "field", "value"), SETTINGS, ids=["no_grad", "reference_ops"])
 
 
 @each_setting
-def test_a_setting_holds_for_its_block_however_it_is_left(setting, field):
+def test_a_setting_holds_for_its_block_however_it_is_left(setting, field, value):
     before = getattr(state, field)
     with setting():
-        assert getattr(state, field) is setting().value
-        assert setting().value is not before
+        assert getattr(state, field) is value
+        assert value is not before
     assert getattr(state, field) is before
     with pytest.raises(ZeroDivisionError), setting():
         _ = 1 / 0
@@ -27,28 +27,28 @@ def test_a_setting_holds_for_its_block_however_it_is_left(setting, field):
 
 
 @each_setting
-def test_blocks_can_be_nested_also_the_same_one(setting, field):
+def test_blocks_can_be_nested_also_the_same_one(setting, field, value):
     before, block = getattr(state, field), setting()
     with block:
         with block:
-            assert getattr(state, field) is setting().value
-        assert getattr(state, field) is setting().value
+            assert getattr(state, field) is value
+        assert getattr(state, field) is value
     assert getattr(state, field) is before
 
 
 @each_setting
-def test_a_setting_can_decorate_a_function(setting, field):
+def test_a_setting_can_decorate_a_function(setting, field, value):
     @setting()
     def countdown(n):
         return [getattr(state, field)] + (countdown(n - 1) if n else [])
 
     before = getattr(state, field)
-    assert countdown(2) == [setting().value] * 3
+    assert countdown(2) == [value] * 3
     assert getattr(state, field) is before
 
 
 @each_setting
-def test_a_setting_holds_for_its_thread_only(setting, field):
+def test_a_setting_holds_for_its_thread_only(setting, field, value):
     seen, before = [], getattr(state, field)
     with setting():
         thread = threading.Thread(target=lambda: seen.append(getattr(state, field)))

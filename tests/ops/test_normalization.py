@@ -191,8 +191,8 @@ def test_a_mean_a_thousand_times_the_spread_costs_three_digits_and_not_six(shape
 
 def test_a_batch_of_many_blocks_is_one_batch():
     x = normal(3, 16, 96, 96) + np.linspace(0, 9, 3).reshape(-1, 1, 1, 1)  # the first images are not like the last
-    lines, _ = as_lines(x)
-    assert len(blocks(lines)) > 3
+    lines, _ = as_lines(np, x)
+    assert len(blocks(np, lines)) > 3
     y, tensors, mean, var = run(x, training=True)
     dy = normal(*x.shape, 1)[..., 0]
     y.backward(dy)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.arrays.backend import array_module, strided_view
+from minires.arrays.backend import strided_view
 from minires.arrays.blocking import cuts_products, panel_bytes, rows_of_one_product
 from minires.arrays.memory import empty
 from minires.arrays.threads import over_ranges
@@ -47,6 +47,7 @@ class Plan(NamedTuple):
     panel: int  # bytes of columns that are multiplied at a time: see `panel_bytes`
     cuts_products: bool  # of a panel with a part of the kernels: see `rows_of_one_product`
     keeps_scratch: bool  # for the next call
+    is_pointwise: bool  # a 1 x 1 kernel that sees each pixel once: the columns are the image itself
 
 
 @functools.lru_cache(maxsize=256)
@@ -56,13 +57,14 @@ def plan_of(xp, g, C, O) -> Plan:
     wide = side_by_side_geometry(g, P)
     size = wide.KH * wide.KW * C * P * O
     parts = number_of_parts(xp, wide, C, P * O)
-    return Plan(xp, wide, P, parts, panel_bytes(xp, size), cuts_products(xp, size // parts), cuts_products(xp, size))
+    return Plan(xp, wide, P, parts, panel_bytes(xp, size), cuts_products(xp, size // parts), cuts_products(xp, size),
+                is_pointwise(g))
 
 
-def correlate(images, kernels, g):
+def correlate(xp, images, kernels, g):
     """The correlation of images (N, H, W, C) with kernels (KH, KW, C, O): (N, OH, OW, O)."""
     N, C, O = len(images), images.shape[3], kernels.shape[3]
-    plan = plan_of(array_module(images), g, C, O)
+    plan = plan_of(xp, g, C, O)
     y = empty(plan.xp, (N, g.OH, g.OW, O), plan.xp.result_type(images, kernels))
     kernels = side_by_side(kernels, g, plan)                                     # (KH, KW, C, O) -> (KH, KW', C, P·O)
     y_wide = y.reshape(N, g.OH, plan.g.OW, plan.P * O)                           # (N, OH, OW, O) -> (N, OH, OW/P, P·O)
@@ -77,10 +79,10 @@ def correlate(images, kernels, g):
     return y
 
 
-def weight_gradient(images, dy, g):
+def weight_gradient(xp, images, dy, g):
     """dweight from the columns of the images: (N, H, W, C) and (N, OH, OW, O) -> (KH, KW, C, O)."""
     N, C, O = len(images), images.shape[3], dy.shape[3]
-    plan = plan_of(array_module(dy), g, C, O)
+    plan = plan_of(xp, g, C, O)
     dy = dy.reshape(N, g.OH, plan.g.OW, plan.P * O)                              # (N, OH, OW, O) -> (N, OH, OW/P, P·O)
     shape = plan.parts, g.KH * plan.g.KW * C // plan.parts, plan.P * O           # (parts, K, P·O)
 
@@ -94,7 +96,7 @@ def weight_gradient(images, dy, g):
     return gather_side_by_side(dkernels, g, plan.P)                              # (KH, KW', C, P·O) -> (KH, KW, C, O)
 
 
-def backward_from_columns_of_dy(images, weight, dy, g, wants_dweight):
+def backward_from_columns_of_dy(xp, images, weight, dy, g, wants_dweight):
     """dx (N, H, W, C) and dweight (KH, KW, C, O) for stride 1, both from one set of columns: those of dy.
 
     Input pixel (h, w) met kernel place (kh, kw) where the output was (h - kh·DH, w - kw·DW). So with dy padded, dx is a
@@ -103,7 +105,7 @@ def backward_from_columns_of_dy(images, weight, dy, g, wants_dweight):
     (N, H, W, C), O = images.shape, dy.shape[3]
     top, bottom, left, right = full_padding(g)
     of_dy = g._replace(top=top, bottom=bottom, left=left, right=right, OH=H, OW=W)
-    plan = plan_of(array_module(dy), of_dy, O, C)
+    plan = plan_of(xp, of_dy, O, C)
     dx = empty(plan.xp, (N, H, W, C), dy.dtype)
     turned = weight[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)                      # (O, C, KH, KW) -> (KH, KW, O, C)
     turned = side_by_side(turned, of_dy, plan)                                   # -> (KH, KW', O, P·C)
@@ -195,9 +197,9 @@ def column_panels(images, plan):
         (block, columns): block selects the images and the output rows, y[block] of (N, OH, OW, O); columns is a list of
         `parts` arrays (n, rows, OW, K), each with the numbers that meet one part of the kernel; valid until the next.
     """
-    xp, g, _, parts, fits, _, keeps_scratch = plan
+    xp, g, _, parts, fits, _, keeps_scratch, pointwise = plan
     N, H, W, C = images.shape
-    if is_pointwise(g):
+    if pointwise:
         at_once = max(1, fits // max(1, H * W * C * images.dtype.itemsize))
         for start in range(0, N, at_once):
             yield (slice(start, start + at_once), slice(None)), [images[start:start + at_once]]
@@ -273,13 +275,12 @@ def add_transposed(dkernels, columns, dy, plan):
         dkernels[part] += products.reshape(-1, K, O).sum(axis=0)                 # (n, B, K, O) -> (K, O)
 
 
-def input_gradient(shape, weight, dy, g):
+def input_gradient(xp, shape, weight, dy, g):
     """dx for any stride: (N, OH, OW, O) -> (N, H, W, C).
 
     Pixels of x that lie SH rows and SW columns apart met the same places of the kernel. So x falls into SH·SW grids, and on
     each of them dx is a correlation of dy, at stride 1, with those places of the kernel, turned by 180°.
     """
-    xp = array_module(dy)
     N, H, W, C = shape
     dx = xp.zeros((N, H, W, C), dtype=dy.dtype)
     for p in range(min(g.SH, H)):
@@ -291,7 +292,7 @@ def input_gradient(shape, weight, dy, g):
                 of_dy = Geometry(*turned.shape[:2], 1, 1, rows.dilation, columns.dilation, rows.before, rows.after,
                                  columns.before, columns.after, rows.count, columns.count)
                 seen = dy[:, rows.outputs, columns.outputs]                      # (N, oh, ow, O)
-                dx[:, p::g.SH, q::g.SW] = correlate(seen, turned, of_dy)
+                dx[:, p::g.SH, q::g.SW] = correlate(xp, seen, turned, of_dy)
     return dx
 
 

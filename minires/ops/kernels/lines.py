@@ -1,83 +1,23 @@
-"""The batch as lines of many channels, and sums along them: how the fast form of batch norm walks through memory."""
+"""The batch as lines of many channels, and sums along them: how the fast form of batch norm walks through memory.
+
+A batch (N, C, H, W) whose channels lie last in memory is a matrix of (pixels, channels). T pixels make a line, (R, T·C), as
+NumPy's inner loops want to be long; the lines are cut into blocks that stay in the cache.
+"""
 import math
 
-from minires.arrays.backend import array_module
 from minires.arrays.blocking import block_bytes
-from minires.arrays.memory import empty, empty_like
+from minires.arrays.memory import empty
 from minires.arrays.threads import over_ranges
-from minires.ops.kernels.layout import channels_last
 
 LINE_LENGTH = 8192  # floats in a line of a block: NumPy's inner loops want to be long
 SHORT_LENGTH = 2048  # floats in a line that is summed
 
 
-def batch_statistics(lines, C):
-    """Mean and biased variance of each channel, (C,) in float64, in one pass.
-
-    E[x²] - E[x]² would lose all digits where the mean is large beside the spread. So the values are moved by a first guess
-    of the mean, that of the first block, which is as good as the mean itself: var = E[(x - guess)²] - E[x - guess]².
-    """
-    xp = array_module(lines)
-    M = lines.size // C
-    first = lines[blocks(lines)[0]]
-    guess = (channel_sums(first, C) / (first.size // C)).astype(lines.dtype)
-    guess_lines = spread(guess, lines)                                           # (C,) -> (T·C,)
-
-    def work(some):
-        sums = squares = xp.zeros(short_lines(lines, C).shape[1])                # (T'·C,) in float64
-        for block in blocks(lines, some):
-            moved = short_lines(xp.subtract(lines[block], guess_lines, out=empty_like(lines[block])), C)
-            sums = sums + line_sums(moved)
-            squares = squares + line_products(moved, moved)
-        return sums, squares
-
-    sums, squares = (per_channel(parts, C) for parts in zip(*over_ranges(work, len(lines), lines), strict=True))
-    distance = sums / M                                                          # of the mean from the guess
-    var = xp.maximum(squares / M - distance * distance, 0)                       # rounding can leave -0.0001 of a constant
-    return guess + distance, var
-
-
-def gradient_sums(dy_lines, x_lines, mean, C):
-    """Σ dy and Σ dy (x - mean) over all pixels, (C,) in float64."""
-    xp = array_module(dy_lines)
-    mean_lines = spread(mean, x_lines)                                           # (C,) -> (T·C,)
-
-    def work(some):
-        sums = products = xp.zeros(short_lines(x_lines, C).shape[1])             # (T'·C,) in float64
-        for block in blocks(x_lines, some):
-            centred = xp.subtract(x_lines[block], mean_lines, out=empty_like(x_lines[block]))
-            dy = short_lines(dy_lines[block], C)
-            sums = sums + line_sums(dy)
-            products = products + line_products(dy, short_lines(centred, C))
-        return sums, products
-
-    return [per_channel(parts, C) for parts in zip(*over_ranges(work, len(x_lines), x_lines), strict=True)]
-
-
-def channel_sums(lines, C):
-    """Σ over lines for each channel, (R, T·C) -> (C,) in float64."""
-    return per_channel([line_sums(short_lines(lines, C))], C)
-
-
-def line_sums(lines):
-    """Σ over lines, (R, L) -> (L,): a product with ones is many times faster than sum(axis=0)."""
-    return array_module(lines).ones(len(lines), dtype=lines.dtype) @ lines       # (R) @ (R, L) -> (L,)
-
-
-def line_products(a, b):
-    """Σ a·b over lines, (R, L) -> (L,), without a temporary of their size."""
-    return array_module(a).einsum("rc,rc->c", a, b)
-
-
-def per_channel(parts, C):
-    """The sum of vectors in which the channels repeat, each (T·C,): (C,) in float64."""
-    return sum(parts).reshape(-1, C).sum(axis=0, dtype="float64")                # (T·C,) -> (T, C) -> (C,)
-
-
-def as_lines(x):
+def as_lines(xp, x):
     """(the batch as lines, C): pixels with channels last, T pixels to a line; (N, C, H, W) or (N, C) -> (R, T·C)."""
     C = x.shape[1]
-    rows = (channels_last(x) if x.ndim == 4 else array_module(x).ascontiguousarray(x)).reshape(-1, C)
+    pixels = x.transpose(0, 2, 3, 1) if x.ndim == 4 else x                       # (N, C, H, W) -> (N, H, W, C)
+    rows = xp.ascontiguousarray(pixels).reshape(-1, C)                           # a view where it lies so already
     T = math.gcd(len(rows), max(1, LINE_LENGTH // C))
     return rows.reshape(-1, T * C), C
 
@@ -96,16 +36,82 @@ def as_image(lines, shape):
     return lines.reshape(N, H, W, C).transpose(0, 3, 1, 2)                       # (N, H, W, C) -> (N, C, H, W)
 
 
-def spread(per_channel, lines):
-    """A vector (C,) repeated along a line, (T·C,), in the lines' precision."""
-    C = len(per_channel)
-    spread_out = empty(array_module(lines), (lines.shape[1] // C, C), lines.dtype)
-    spread_out[...] = per_channel                                                # a third of the time of tile
-    return spread_out.reshape(-1)                                                # (T, C) -> (T·C,)
+def spread(xp, per_channel, lines):
+    """Vectors (C,) repeated along a line, each (T·C,), in the lines' precision."""
+    spread_out = []
+    for vector in per_channel:
+        line = empty(xp, (lines.shape[1] // len(vector), len(vector)), lines.dtype)   # (T, C)
+        line[...] = vector                                                       # a third of the time of tile
+        spread_out.append(line.reshape(-1))                                      # (T, C) -> (T·C,)
+    return spread_out
 
 
-def blocks(lines, some=None):
+def blocks(xp, lines, some=None):
     """Slices that cut the lines, or some of them (a slice), into blocks which stay in the cache."""
     some = some or slice(0, len(lines))
-    at_once = max(1, block_bytes(array_module(lines)) // (lines.shape[1] * lines.dtype.itemsize))
-    return [slice(start, min(start + at_once, some.stop)) for start in range(some.start, some.stop, at_once)]
+    at_once = max(1, block_bytes(xp) // (lines.shape[1] * lines.dtype.itemsize))
+    found = []
+    for start in range(some.start, some.stop, at_once):
+        found.append(slice(start, min(start + at_once, some.stop)))
+    return found
+
+
+def batch_statistics(xp, lines, C):
+    """Mean and biased variance of each channel, (C,) in float64, in one pass.
+
+    E[x²] - E[x]² would lose all digits where the mean is large beside the spread. So the values are moved by a first guess
+    of the mean, that of the first block, which is as good as the mean itself: var = E[(x - guess)²] - E[x - guess]².
+    """
+    M = lines.size // C
+    first = lines[blocks(xp, lines)[0]]
+    guess = (per_channel(line_sums(xp, short_lines(first, C)), C) / (first.size // C)).astype(lines.dtype)
+    [guess_lines] = spread(xp, [guess], lines)                                   # (C,) -> (T·C,)
+
+    def work(some):
+        sums = squares = xp.zeros(short_lines(lines, C).shape[1])                # (T'·C,) in float64
+        for block in blocks(xp, lines, some):
+            moved = empty(xp, lines[block].shape, lines.dtype)
+            moved = short_lines(xp.subtract(lines[block], guess_lines, out=moved), C)
+            sums = sums + line_sums(xp, moved)
+            squares = squares + xp.einsum("rc,rc->c", moved, moved)              # without a temporary of their size
+        return sums, squares
+
+    sums, squares = sums_of_ranges(over_ranges(work, len(lines), lines), C)
+    distance = sums / M                                                          # of the mean from the guess
+    var = xp.maximum(squares / M - distance * distance, 0)                       # rounding can leave -0.0001 of a constant
+    return guess + distance, var
+
+
+def gradient_sums(xp, dy_lines, x_lines, mean, C):
+    """Σ dy and Σ dy (x - mean) over all pixels, (C,) in float64."""
+    [mean_lines] = spread(xp, [mean], x_lines)                                   # (C,) -> (T·C,)
+
+    def work(some):
+        sums = products = xp.zeros(short_lines(x_lines, C).shape[1])             # (T'·C,) in float64
+        for block in blocks(xp, x_lines, some):
+            centred = empty(xp, x_lines[block].shape, x_lines.dtype)
+            centred = short_lines(xp.subtract(x_lines[block], mean_lines, out=centred), C)
+            dy = short_lines(dy_lines[block], C)
+            sums = sums + line_sums(xp, dy)
+            products = products + xp.einsum("rc,rc->c", dy, centred)             # without a temporary of their size
+        return sums, products
+
+    return sums_of_ranges(over_ranges(work, len(x_lines), x_lines), C)
+
+
+def line_sums(xp, lines):
+    """Σ over lines, (R, L) -> (L,): a product with ones is many times faster than sum(axis=0)."""
+    return xp.ones(len(lines), dtype=lines.dtype) @ lines                        # (R) @ (R, L) -> (L,)
+
+
+def sums_of_ranges(parts, C):
+    """Pairs of vectors in which the channels repeat, one pair from each thread, as one pair of (C,) in float64."""
+    first, second = parts[0]
+    for a, b in parts[1:]:
+        first, second = first + a, second + b
+    return per_channel(first, C), per_channel(second, C)
+
+
+def per_channel(vector, C):
+    """The sum over the pixels of a line: (T·C,) -> (T, C) -> (C,) in float64."""
+    return vector.reshape(-1, C).sum(axis=0, dtype="float64")

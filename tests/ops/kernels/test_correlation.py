@@ -66,7 +66,7 @@ def test_it_makes_no_difference_into_how_many_products_a_panel_is_cut(way, rows,
 
 
 def plan(g, parts, panel=640 * 1024):
-    return Plan(np, g, P=1, parts=parts, panel=panel, cuts_products=True, keeps_scratch=True)
+    return Plan(np, g, P=1, parts=parts, panel=panel, cuts_products=True, keeps_scratch=True, is_pointwise=False)
 
 
 def panels(images, g, parts, fits):
