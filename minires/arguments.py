@@ -1,10 +1,13 @@
 """Checks of arguments, one each for everybody: whole numbers, pairs of them, names."""
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from minires.errors import ArgumentError
+
+IntOrPair: TypeAlias = int | Sequence[int]  # the same for rows and columns, or (vertical, horizontal)
 
 
 def is_whole_number(value, smallest: int) -> bool:

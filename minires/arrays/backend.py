@@ -4,10 +4,11 @@ The data decides: each op asks `array_module(x)` for the module whose functions 
 both, and nothing is switched globally. CuPy is imported the first time that a CUDA device is asked for.
 """
 import sys
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from minires.arrays.cuda import cuda_module
 from minires.errors import DeviceError, DTypeError
@@ -16,7 +17,7 @@ Array: TypeAlias = NDArray[Any]  # or CuPy's ndarray, which has the same methods
 MaybeNone: TypeAlias = Any  # beside another type: may be None, where to ask each time would be noise in the user's code
 
 
-def array_module(x):
+def array_module(x: Any) -> ModuleType:
     """The module whose functions work on the array `x`: `numpy` or `cupy`."""
     if isinstance(x, (np.ndarray, np.generic)):
         return np
@@ -25,7 +26,7 @@ def array_module(x):
     raise DTypeError(f"expected a NumPy or CuPy array, got {type(x).__module__}.{type(x).__name__}")
 
 
-def is_array(x) -> bool:
+def is_array(x: object) -> bool:
     """Is `x` an array of NumPy or CuPy?"""
     return isinstance(x, np.ndarray) or _is_of_cupy(x)
 
@@ -35,17 +36,17 @@ def _is_of_cupy(x):
     return isinstance(x, getattr(sys.modules.get("cupy"), "ndarray", ()))
 
 
-def all_finite(x) -> bool:
+def all_finite(x: Array) -> bool:
     """Is no element of the array `x` NaN or infinite? On a GPU, this waits for it."""
     return bool(array_module(x).isfinite(x).all())
 
 
-def device_of(x) -> str:
+def device_of(x: Any) -> str:
     """The name of the device that holds the array `x`: "cpu", "cuda:0", "cuda:1", …"""
     return "cpu" if array_module(x) is np else f"cuda:{x.device.id}"
 
 
-def strided_view(x, shape, strides):
+def strided_view(x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     """A view of the contiguous array `x` with these strides in bytes, to read from: windows that overlap share memory."""
     if array_module(x) is np:
         return np.ndarray(shape, x.dtype, buffer=x, strides=strides)  # a sixth of the time of as_strided
@@ -77,7 +78,7 @@ def usable_device(device: str) -> str:
     return f"cuda:{index}"
 
 
-def to_device(x, device: str):
+def to_device(x: Array, device: str) -> Array:
     """The array `x` on `device`: itself where it is there already, a copy otherwise.
 
     A CUDA device that something is moved to becomes the current one: CuPy makes new arrays there.
@@ -90,20 +91,20 @@ def to_device(x, device: str):
     return cupy.asarray(x)
 
 
-def beside(x, other):
+def beside(x: Array, other: Array) -> Array:
     """The array `x` on the device of the array `other`: itself where it is there already, a copy otherwise."""
     if type(x) is type(other) is np.ndarray:
         return x
     return to_device(x, device_of(other))
 
 
-def use_device_of(x):
+def use_device_of(x: Any) -> None:
     """Make the device of the array `x` the one where new arrays are made: CuPy keeps a current device in each thread."""
     if not isinstance(x, (np.ndarray, np.generic)):
         x.device.use()
 
 
-def check_one_device(owner: str, arrays: dict[str, Array | None]):
+def check_one_device(owner: str, arrays: dict[str, Any]) -> None:
     """Raise where the arrays, {name: array or None}, live on more than one device.
 
     Raises:
@@ -115,7 +116,7 @@ def check_one_device(owner: str, arrays: dict[str, Array | None]):
         raise DeviceError(f"{owner}: got {places}: move them to one device with .to(…)")
 
 
-def use_one_device(owner: str, names: tuple[str, ...], arrays: list[Array | None]):
+def use_one_device(owner: str, names: tuple[str, ...], arrays: list[Any]) -> None:
     """Make the device of these arrays the current one; raise where they live on two: `cupy.matmul`, for one, does not check.
 
     Raises:
@@ -125,7 +126,7 @@ def use_one_device(owner: str, names: tuple[str, ...], arrays: list[Array | None
     use_device_of(next(array for array in arrays if array is not None))
 
 
-def floating_array(owner: str, value, dtype=np.float32) -> Array:
+def floating_array(owner: str, value: Any, dtype: DTypeLike = np.float32) -> Array:
     """`value` as a float32 or float64 array: itself where it is one.
 
     Lists, Python numbers and arrays of integers, booleans and float16 become arrays of `dtype`.
@@ -153,7 +154,7 @@ def floating_array(owner: str, value, dtype=np.float32) -> Array:
     raise DTypeError(f"{owner}: expected real numbers, got dtype {value.dtype}")
 
 
-def scalar_beside(value, other):
+def scalar_beside(value: float, other: Array) -> Array:
     """A Python number as a 0-d array with the dtype and on the device of the array `other`."""
     if array_module(other) is np:
         return np.asarray(value, dtype=other.dtype)
@@ -161,7 +162,7 @@ def scalar_beside(value, other):
     return array_module(other).full((), value, dtype=other.dtype)  # written by a kernel; asarray would be an upload
 
 
-def item(x, key):
+def item(x: Array, key: Any) -> Array:
     """x[key]. An index out of range is an IndexError on a GPU as well, where CuPy lets those in lists and arrays wrap.
 
     Indices that lie on the GPU themselves are not looked at: that would have to wait for them.
@@ -172,12 +173,12 @@ def item(x, key):
     return x[key]
 
 
-def to_host(x) -> np.ndarray:
+def to_host(x: Any) -> np.ndarray:
     """The array `x` as a NumPy array: itself where it is one already, a copy otherwise."""
     return x if array_module(x) is np else x.get()
 
 
-def as_host_array(value) -> np.ndarray:
+def as_host_array(value: Any) -> np.ndarray:
     """An array of NumPy or CuPy, or anything that `np.asarray` takes, as a NumPy array."""
     return value.get() if _is_of_cupy(value) else np.asarray(value)
 

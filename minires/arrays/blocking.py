@@ -5,13 +5,14 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 LARGE_KERNEL = 400_000  # numbers: 1.6 MB in float32, about what a CPU's L2 holds
 
 
-def panel_bytes(xp, size: int) -> int:
+def panel_bytes(xp: ModuleType, size: int) -> int:
     """How large a scratch matrix should be that is multiplied with a kernel of `size` numbers.
 
     On a CPU it must stay in L2; where already the kernel does not, more rows use it better. A GPU wants few launches.
@@ -21,12 +22,12 @@ def panel_bytes(xp, size: int) -> int:
     return 640 * 1024 if cuts_products(xp, size) else 8 * 1024 * 1024
 
 
-def block_bytes(xp) -> int:
+def block_bytes(xp: ModuleType) -> int:
     """How much of an array should go through several passes at a time: what stays in a CPU's cache; all of it on a GPU."""
     return 512 * 1024 if xp is np else sys.maxsize
 
 
-def cuts_products(xp, size: int) -> bool:
+def cuts_products(xp: ModuleType, size: int) -> bool:
     """Is the product of many rows with a kernel of `size` numbers better cut into small ones?
 
     On a CPU they are faster, if the kernel stays in L2 beside the rows; on a GPU each is one more launch.
@@ -35,7 +36,7 @@ def cuts_products(xp, size: int) -> bool:
 
 
 @functools.cache
-def rows_of_one_product(xp, rows: int, size: int) -> int:
+def rows_of_one_product(xp: ModuleType, rows: int, size: int) -> int:
     """Into products of how many rows a matrix product (rows, K) @ (K, O) with K·O = size should be cut, on a CPU.
 
     OpenBLAS multiplies small matrices, of M·K·O up to a million, without first copying them, half as fast again. Where

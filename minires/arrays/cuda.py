@@ -1,5 +1,6 @@
 """The CUDA driver and CuPy: the only module that imports CuPy, and what to do where one of them is missing."""
 import functools
+from types import ModuleType
 
 import numpy as np
 
@@ -10,7 +11,7 @@ GET_A_DRIVER = ("install NVIDIA's driver (https://www.nvidia.com/drivers), choos
                 "notebook, or stay on the CPU")
 
 
-def cuda_module(index: int = 0):
+def cuda_module(index: int = 0) -> ModuleType:
     """CuPy, after tiny kernels have run on CUDA device `index`.
 
     Raises:
@@ -21,14 +22,14 @@ def cuda_module(index: int = 0):
     return cupy
 
 
-def import_cupy():
+def import_cupy() -> ModuleType:
     """The module `cupy`.
 
     Raises:
         DeviceError: it is not installed, or its installation is broken.
     """
     try:
-        import cupy
+        import cupy  # pyright: ignore[reportMissingImports]  # most machines have none
     except ModuleNotFoundError as error:
         if error.name != "cupy":
             raise DeviceError(f"CuPy is installed but cannot be imported: {_cause(error)}. Install it again: {INSTALL_CUPY}"
@@ -43,7 +44,7 @@ def import_cupy():
     return cupy
 
 
-def device_count(cupy) -> int:
+def device_count(cupy: ModuleType) -> int:
     """The number of CUDA devices, at least 1.
 
     Raises:

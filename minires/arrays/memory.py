@@ -1,16 +1,18 @@
 """Arrays that start where the processor reads them fastest."""
 import ctypes
 import math
+from types import ModuleType
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from minires.arrays.backend import array_module
+from minires.arrays.backend import Array, array_module
 
 CACHE_LINE = 64  # bytes
 SMALLEST_ALIGNED = 16 * 1024  # bytes: less does not repay the search for a good place
 
 
-def empty(xp, shape, dtype):
+def empty(xp: ModuleType, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """An array of no particular values that starts at a line of the cache.
 
     NumPy's own arrays start 16 bytes into one, so that each vector of 64 bytes lies across two lines: the sum of two
@@ -20,11 +22,11 @@ def empty(xp, shape, dtype):
     if xp is not np or size < SMALLEST_ALIGNED:
         return xp.empty(shape, dtype=dtype)
     memory = np.empty(size + CACHE_LINE, dtype=np.uint8)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))  # a seventh of the time of memory.ctypes.data
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory.data))  # a seventh of the time of memory.ctypes.data
     return np.ndarray(shape, dtype, buffer=memory, offset=-address % CACHE_LINE)
 
 
-def empty_like(x, dtype=None):
+def empty_like(x: Array, dtype: DTypeLike | None = None) -> Array:
     """An array of no particular values with x's shape and memory order; it starts at a line of the cache where x is an
     image batch or lies in C order.
 

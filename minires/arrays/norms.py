@@ -3,10 +3,10 @@ import math
 
 import numpy as np
 
-from minires.arrays.backend import array_module
+from minires.arrays.backend import Array, array_module
 
 
-def euclidean_norm(x):
+def euclidean_norm(x: Array) -> Array:
     """‖x‖ over all elements.
 
     The squares of float32 values fit in float64. Those of float64 values may not, so these are scaled by the largest.
@@ -21,13 +21,13 @@ def euclidean_norm(x):
     return scale * xp.sqrt(xp.sum(xp.square(x / scale)))
 
 
-def ratio(numerator, denominator):
+def ratio(numerator: Array, denominator: Array) -> Array:
     """numerator / denominator of two 0-d arrays, NaN where the denominator is 0."""
     xp = array_module(denominator)
     return xp.where(denominator > 0, numerator / xp.where(denominator > 0, denominator, 1.0), math.nan)
 
 
-def cosine(a, b, a_norm, b_norm):
+def cosine(a: Array, b: Array, a_norm: Array, b_norm: Array) -> Array:
     """a · b / (‖a‖ ‖b‖) of two arrays of one shape and their norms; NaN where a norm is 0 or not finite."""
     xp = array_module(a)
     one = xp.where((a_norm > 0) & (a_norm < math.inf), a_norm, math.nan)

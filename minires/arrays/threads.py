@@ -7,24 +7,26 @@ added, follow from the number of threads alone, so that two runs with the same n
 import contextlib
 import contextvars
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from minires.arguments import is_whole_number
-from minires.arrays.backend import array_module
+from minires.arrays.backend import Array, array_module
 from minires.arrays.blocking import available_cores
 from minires.arrays.memory import empty_like
 from minires.errors import ArgumentError
 
 SMALLEST_SHARED = 500_000  # elements: to start and join a thread takes as long as to work on some ten thousands
 
-_settings = {"threads": None}  # None: as many as there are cores
+_settings: dict[str, int | None] = {"threads": None}  # None: as many as there are cores
 
 
-def set_threads(n):
+def set_threads(n: int | None) -> None:
     """How many threads an op may use, from 1; None for as many as there are cores, which is the default.
 
     Results with different numbers differ by rounding, as the sums over a batch are then added in another order.
@@ -42,7 +44,7 @@ def get_threads() -> int:
     return _settings["threads"] or available_cores()
 
 
-def elementwise(function, *arrays):
+def elementwise(function: Callable[..., Any], *arrays: Array) -> Array:
     """function(*arrays), of arrays of one shape, into a new array with the first one's memory order."""
     out = empty_like(arrays[0], array_module(arrays[0]).result_type(*arrays))
     if out.size < SMALLEST_SHARED:
@@ -55,7 +57,7 @@ def elementwise(function, *arrays):
     return out
 
 
-def over_ranges(work, count, whole):
+def over_ranges(work: Callable[[slice], Any], count: int, whole: Array) -> list[Any]:
     """[work(range), …] for slices that cut range(count) among the threads, in order.
 
     Args:
@@ -76,14 +78,15 @@ def over_ranges(work, count, whole):
 
 
 @cache
-def pool(process, size):
+def pool(process: int, size: int) -> ThreadPoolExecutor:
     """The threads that wait for work; a process that was forked needs its own."""
     return ThreadPoolExecutor(size, thread_name_prefix="minires")
 
 
 @cache
-def limit_blas_to_one_thread():
+def limit_blas_to_one_thread() -> Any:
     """Keep BLAS to one thread from now on, where threadpoolctl is installed; on products this small it seldom uses more."""
     with contextlib.suppress(ImportError):
         import threadpoolctl
         return threadpoolctl.threadpool_limits(1, user_api="blas")
+    return None

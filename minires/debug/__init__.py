@@ -10,4 +10,4 @@ from minires.engine.backward import BackwardStep
 
 __all__ = ["break_at", "describe", "detect_anomaly", "detect_writes", "explain", "gradcheck"]
 
-BackwardStep.html = step_as_html
+BackwardStep._repr_html_ = step_as_html  # the name that notebooks ask for

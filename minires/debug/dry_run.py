@@ -29,7 +29,7 @@ class ForwardStep:
 
     def where(self) -> str:
         """The line of your code that calls this op: "file:line: the line"."""
-        return with_source(*self.op.where)
+        return with_source(self.op.where)
 
     def __repr__(self):
         return f"<ForwardStep {self.name}: {type(self.op).__name__}>"

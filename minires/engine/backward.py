@@ -31,7 +31,7 @@ class BackwardStep:
 
     __slots__ = ("grad_inputs", "grad_output", "op")
 
-    html: Callable[..., str] | None = None  # what a notebook shows: `minires.debug` sets it, as the engine knows no HTML
+    _repr_html_: Callable[..., str] | None = None  # of a notebook: `minires.debug` sets it, as the engine knows no HTML
 
     def __init__(self, op: Op, grad_output: Array):
         self.op = op
@@ -46,11 +46,7 @@ class BackwardStep:
 
     def where(self) -> str:
         """The line of your code that made this op: "file:line: the line"."""
-        return with_source(*self.op.where)
-
-    def _repr_html_(self) -> str | None:
-        """What a notebook shows: the formulas, shapes and norms."""
-        return None if self.html is None else self.html()
+        return with_source(self.op.where)
 
     def __repr__(self) -> str:
         return f"<BackwardStep {self.name}: {type(self.op).__name__}, grad_output {self.grad_output.shape}>"
@@ -68,7 +64,7 @@ class GradientTable:
         self._gradients: dict[int, Array] = {}  # id(op or leaf) -> array
         self._ours: set[int] = set()  # ids of those whose array we allocated
 
-    def add(self, node: Op | Tensor, gradient: Array):
+    def add(self, node: Op | Tensor, gradient: Array) -> None:
         """Add one contribution to the gradient of an op's output, or of a leaf."""
         key = id(node)
         if key not in self._gradients:
@@ -81,19 +77,20 @@ class GradientTable:
         else:
             self._gradients[key] += gradient
 
-    def pop(self, node: Op | Tensor) -> Array:
+    def pop(self, node: Op | Tensor) -> Array | MaybeNone:
         """The complete gradient, which leaves the table; None where no contribution came."""
         self._ours.discard(id(node))
         return self._gradients.pop(id(node), None)
 
 
-def topological_order(root: Op, part=None) -> list[Op | Tensor]:
+def topological_order(root: Op, part: set[int] | None = None) -> list[Op | Tensor]:
     """Every op and leaf that lies on a way from a leaf that wants a gradient to `root`, each after its inputs.
 
     Iterative, so depth is not limited by Python's recursion; each op is visited once, so time is linear. Where `part` is
     given, the ids of some ops, the walk ends at what is not in it.
     """
-    order, seen, stack = [], set(), [(root, False)]
+    order: list[Op | Tensor] = []
+    seen, stack = set(), [(root, False)]
     while stack:
         node, inputs_are_done = stack.pop()
         if inputs_are_done:

@@ -28,6 +28,7 @@ def where(code: CodeType, offset: int) -> tuple[str, int]:
     return code.co_filename, lines[0] if lines else code.co_firstlineno
 
 
-def with_source(file: str, line: int) -> str:
+def with_source(place: tuple[str, int]) -> str:
     """"file:line: the line"; without the line where its file cannot be read."""
+    file, line = place
     return f"{file}:{line}: {linecache.getline(file, line).strip()}".removesuffix(": ")

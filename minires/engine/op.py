@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minires.arrays.backend import MaybeNone, is_array, use_one_device
+from minires.arrays.backend import Array, MaybeNone, is_array, use_one_device
 from minires.engine.call_site import call_site, where
 from minires.engine.state import runs_definition, state
 from minires.engine.tensor import Tensor
@@ -49,7 +49,7 @@ class Op:
         """What error messages call this op: its class, and the layer that called it."""
         return type(self).__name__ + (f" (layer {self.layer!r})" if self.layer else "")
 
-    def __call__(self, *inputs) -> Tensor:
+    def __call__(self, *inputs: Any) -> Tensor:
         """Run `forward` on the tensors' arrays; where a gradient is wanted, put this op on the graph."""
         arrays = self.gather(inputs)
         hooks = state.hooks
@@ -67,7 +67,7 @@ class Op:
             see(self, arrays, output.data)
         return output
 
-    def gather(self, inputs) -> list:
+    def gather(self, inputs: tuple[Any, ...]) -> list[Array | None]:
         """The arrays of the inputs; what the backward pass has to know of these is noted."""
         if self.output_reference is not None:
             raise BackwardError(f"{self.title}: this op was called before, and keeps what the backward of that call needs: "
@@ -97,7 +97,7 @@ class Op:
             use_one_device(self.title, code.co_varnames[1:code.co_argcount], arrays)  # without self
         return arrays
 
-    def attach(self, y) -> Tensor:
+    def attach(self, y: Any) -> Tensor:
         """The tensor of the array `y`, which leads to this op where a gradient is wanted."""
         if type(y) is not np.ndarray and not is_array(y):
             if not isinstance(y, np.generic):
@@ -115,7 +115,7 @@ class Op:
             self.call_site = call_site()
         return output
 
-    def as_input(self, x, inputs) -> Tensor | None:
+    def as_input(self, x: Any, inputs: tuple[Any, ...]) -> Tensor | None:
         """What stands for an input that is no tensor: None for an absent bias. Arithmetic also takes numbers and arrays."""
         if x is None and inputs[0] is not None:
             return None
@@ -136,7 +136,7 @@ class Op:
         """The tensor that this op made, or None where nobody holds it any more: the graph does not."""
         return None if self.output_reference is None else self.output_reference()
 
-    def release(self):
+    def release(self) -> None:
         """Free what backward needed. The label, the layer and the forward line stay, for tables and errors."""
         self.saved = None
         self.inputs = ()

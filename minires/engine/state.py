@@ -4,7 +4,7 @@ import functools
 import sys
 import threading
 from types import CodeType
-from typing import Any
+from typing import Any, Self
 
 EVENTS = ("before_forward", "after_forward", "start_of_pass", "before_step", "after_rebuild", "after_step", "leaf_gradient",
           "end_of_pass")  # the methods of a `BackwardHook`
@@ -16,7 +16,7 @@ class Hooks(tuple):
     For each event it has the methods of those that look at it: `for see in hooks.before_step: see(step)`.
     """
 
-    def __init__(self, hooks=()):
+    def __init__(self, hooks: Any = ()):
         self.__dict__.update({event: [getattr(hook, event) for hook in self if event in hook.watches] for event in EVENTS})
 
 
@@ -40,7 +40,7 @@ class temporarily(contextlib.ContextDecorator):
         self.fields = fields
         self._outer: list[dict[str, Any]] = []  # a stack: the same block may be entered again inside itself
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._outer.append({name: getattr(state, name) for name in self.fields})
         state.__dict__.update(self.fields)
         return self

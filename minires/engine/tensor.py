@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minires.arrays.backend import Array, MaybeNone, device_of, floating_array, parse_device, to_host
 from minires.arrays.threads import limit_blas_to_one_thread
@@ -36,7 +37,7 @@ class Tensor:
     __slots__ = ("__weakref__", "data", "grad", "name", "op", "requires_grad", "retains_grad")
     __array_ufunc__ = None  # so that `array + tensor` asks the tensor, not NumPy
 
-    def __init__(self, array, requires_grad: bool = False, name: str | None = None):
+    def __init__(self, array: Any, requires_grad: bool = False, name: str | None = None):
         if isinstance(array, Tensor):
             raise DTypeError("Tensor: got a Tensor: use it as it is, or its .data")
         limit_blas_to_one_thread()  # before the first product: a later one on the same arrays has the same bits
@@ -44,7 +45,7 @@ class Tensor:
         self.grad: Array | MaybeNone = None
         self.requires_grad = requires_grad
         self.name = name
-        self.op: Op | None = None
+        self.op: Op | MaybeNone = None
         self.retains_grad = False
 
     @property
@@ -149,26 +150,26 @@ class Tensor:
         target = "cpu" if index is None else f"cuda:{index}"
         return self if target == self.device else ops.to_device(self, target)
 
-    def astype(self, dtype) -> Tensor:
+    def astype(self, dtype: DTypeLike) -> Tensor:
         """This tensor in another precision, np.float32 or np.float64; gradients flow back through the cast."""
         return self if np.dtype(dtype) == self.dtype else ops.cast(self, dtype)
 
     # ---- arithmetic: each operator is an op of the same name
 
-    def __add__(self, other) -> Tensor: return arithmetic.Add()(self, other)
-    def __radd__(self, other) -> Tensor: return arithmetic.Add()(other, self)
-    def __sub__(self, other) -> Tensor: return arithmetic.Subtract()(self, other)
-    def __rsub__(self, other) -> Tensor: return arithmetic.Subtract()(other, self)
-    def __mul__(self, other) -> Tensor: return arithmetic.Multiply()(self, other)
-    def __rmul__(self, other) -> Tensor: return arithmetic.Multiply()(other, self)
-    def __truediv__(self, other) -> Tensor: return arithmetic.Divide()(self, other)
-    def __rtruediv__(self, other) -> Tensor: return arithmetic.Divide()(other, self)
-    def __pow__(self, exponent) -> Tensor: return arithmetic.Power()(self, exponent)
-    def __rpow__(self, base) -> Tensor: return arithmetic.Power()(base, self)
+    def __add__(self, other: Any) -> Tensor: return arithmetic.Add()(self, other)
+    def __radd__(self, other: Any) -> Tensor: return arithmetic.Add()(other, self)
+    def __sub__(self, other: Any) -> Tensor: return arithmetic.Subtract()(self, other)
+    def __rsub__(self, other: Any) -> Tensor: return arithmetic.Subtract()(other, self)
+    def __mul__(self, other: Any) -> Tensor: return arithmetic.Multiply()(self, other)
+    def __rmul__(self, other: Any) -> Tensor: return arithmetic.Multiply()(other, self)
+    def __truediv__(self, other: Any) -> Tensor: return arithmetic.Divide()(self, other)
+    def __rtruediv__(self, other: Any) -> Tensor: return arithmetic.Divide()(other, self)
+    def __pow__(self, exponent: Any) -> Tensor: return arithmetic.Power()(self, exponent)
+    def __rpow__(self, base: Any) -> Tensor: return arithmetic.Power()(base, self)
     def __neg__(self) -> Tensor: return arithmetic.Negate()(self)
-    def __matmul__(self, other) -> Tensor: return arithmetic.MatMul()(self, other)
-    def __rmatmul__(self, other) -> Tensor: return arithmetic.MatMul()(other, self)
-    def __getitem__(self, index) -> Tensor: return ops.index(self, index)
+    def __matmul__(self, other: Any) -> Tensor: return arithmetic.MatMul()(self, other)
+    def __rmatmul__(self, other: Any) -> Tensor: return arithmetic.MatMul()(other, self)
+    def __getitem__(self, index: Any) -> Tensor: return ops.index(self, index)
 
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """The sum over `axis` (an int, a tuple, or None for all)."""
@@ -182,11 +183,11 @@ class Tensor:
         """The largest value over `axis` (an int, a tuple, or None for all)."""
         return ops.max(self, axis, keepdims)
 
-    def reshape(self, *shape) -> Tensor:
+    def reshape(self, *shape: Any) -> Tensor:
         """The same values in another shape; one length may be -1."""
         return ops.reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
 
-    def transpose(self, *axes) -> Tensor:
+    def transpose(self, *axes: Any) -> Tensor:
         """The axes in another order; reversed where none are given."""
         return ops.transpose(self, axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes)
 

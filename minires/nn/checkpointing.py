@@ -4,8 +4,10 @@ Chen, Xu, Zhang and Guestrin 2016, arXiv:1604.06174: of n layers in parts of √
 saves, in place of what n layers save, for one more forward.
 """
 import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from minires.arrays.backend import array_module
+from minires.arrays.backend import MaybeNone, array_module
 from minires.engine.backward import topological_order
 from minires.engine.call_site import call_site
 from minires.engine.hooks import BackwardHook
@@ -15,7 +17,7 @@ from minires.engine.tensor import Tensor
 from minires.errors import BackwardError, DTypeError
 
 
-def checkpoint(function, *inputs):
+def checkpoint(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """function(*inputs), of which the backward pass keeps the inputs alone: it runs `function` again when it gets there.
 
     Values, gradients and running statistics are, bit for bit, those without the checkpoint (a tensor from outside that
@@ -55,7 +57,7 @@ def checkpoint(function, *inputs):
     return Checkpoint(function, inputs).stand_for(y, made.ids)
 
 
-def run_in_turn(modules, x, checkpoint_every=None):
+def run_in_turn(modules: Sequence[Callable[..., Tensor]], x: Tensor, checkpoint_every: int | None = None) -> Tensor:
     """x through each of the modules in turn; in checkpoints of so many modules each, unless `checkpoint_every` is None."""
     if checkpoint_every is None:
         for module in modules:
@@ -72,14 +74,14 @@ class Checkpoint(Op):
     It has no backward of its own: the backward pass puts the ops that `rebuild` makes in its place.
     """
 
-    def __init__(self, function, arguments):
-        self.function = function
-        self.arguments = arguments
+    def __init__(self, function: Callable[..., Tensor], arguments: tuple[Any, ...]):
+        self.function: Callable[..., Tensor] | MaybeNone = function
+        self.arguments: tuple[Any, ...] | MaybeNone = arguments
         self.layer = state.layer
         self.reference = runs_definition()
         self.call_site = call_site()
 
-    def stand_for(self, y, made):
+    def stand_for(self, y: Tensor, made: set[int]) -> Tensor:
         """A tensor of y's array that was made by this op alone, and not by those whose ids are in `made`."""
         ops, outside = _part(y.op, made)
         self.inputs = tuple(outside)
@@ -97,7 +99,7 @@ class Checkpoint(Op):
                 hook.ids.add(id(self))
         return output
 
-    def rebuild(self):
+    def rebuild(self) -> list[Op]:
         """Run the function again: the ops that it makes, each after its inputs; the last one makes the output.
 
         They lead to the inputs of this op, as those of the first forward did.
@@ -120,7 +122,7 @@ class Checkpoint(Op):
         ops[-1].output_reference = self.output_reference
         return ops
 
-    def release(self):
+    def release(self) -> None:
         """Free what `rebuild` needs."""
         super().release()
         self.function = self.arguments = None
@@ -130,16 +132,16 @@ class _OpsMade(BackwardHook):
     """The ids of the ops that are made in its block: what tells the part from what it uses from outside."""
 
     def __init__(self):
-        self.ids = set()
+        self.ids: set[int] = set()
 
     def after_forward(self, op, inputs, output):
         self.ids.add(id(op))
 
 
-def _part(last, made):
+def _part(last: Op, made: set[int]) -> tuple[list[Op], list[Op | Tensor]]:
     """(the ops in `made` that `last` was computed with, each after its inputs; what these use from outside)."""
     order = topological_order(last, made)
-    return [x for x in order if id(x) in made], [x for x in order if id(x) not in made]
+    return [x for x in order if isinstance(x, Op) and id(x) in made], [x for x in order if id(x) not in made]
 
 
 def _some_values(y):

@@ -1,4 +1,8 @@
 """`Sequential`: modules one after another."""
+from collections.abc import Iterator
+from typing import Any
+
+from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
 from minires.nn.checkpointing import run_in_turn
 from minires.nn.module import Module
@@ -21,7 +25,7 @@ class Sequential(Module):
         ArgumentError: an argument is not a module.
     """
 
-    def __init__(self, *modules):
+    def __init__(self, *modules: Module | dict[str, Module]):
         super().__init__()
         self.checkpoint_every = None
         named = modules[0] if len(modules) == 1 and isinstance(modules[0], dict) else dict(enumerate(modules))
@@ -31,16 +35,16 @@ class Sequential(Module):
                                     "an activation is nn.ReLU(), a list is passed as Sequential(*modules)")
             setattr(self, str(name), module)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x through each module in turn."""
         return run_in_turn(list(self.children()), x, self.checkpoint_every)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._child_names)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Module]:
         return self.children()
 
-    def __getitem__(self, index):
-        chosen = list(self.children())[index]
+    def __getitem__(self, index: int | slice) -> Any:
+        chosen: Any = list(self.children())[index]
         return Sequential(*chosen) if isinstance(index, slice) else chosen

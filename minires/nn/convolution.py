@@ -2,7 +2,7 @@
 import numpy as np
 
 from minires import ops
-from minires.arguments import pair, whole_number
+from minires.arguments import IntOrPair, pair, whole_number
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
 from minires.nn import init
@@ -25,8 +25,9 @@ class Conv2d(Module):
         ArgumentError: a size is not a positive integer, or the channels cannot be split into the groups.
     """
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, *,
-                 generator=None):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: IntOrPair, stride: IntOrPair = 1,
+                 padding: IntOrPair = 0, dilation: IntOrPair = 1, groups: int = 1, bias: bool = True, *,
+                 generator: np.random.Generator | None = None):
         super().__init__()
         self.in_channels = whole_number("Conv2d", "in_channels", in_channels)
         self.out_channels = whole_number("Conv2d", "out_channels", out_channels)
@@ -43,7 +44,7 @@ class Conv2d(Module):
         init.he_normal_(self.weight, generator or np.random.default_rng())
         self.bias = Tensor(np.zeros(out_channels, np.float32), requires_grad=True) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, O, OH, OW)."""
         return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 

@@ -4,15 +4,21 @@ A weight is (O, C, KH, KW) for a convolution and (O, I) for a linear layer; each
 fan_in = C·KH·KW (or I) products, and each of its inputs takes part in fan_out = O·KH·KW (or O) of them.
 """
 import math
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from minires.arguments import whole_number
+from minires.engine.tensor import Tensor
 from minires.errors import ShapeError
-from minires.nn.module import write_array
+from minires.nn.module import Module, write_array
+
+Initialiser: TypeAlias = Callable[[Tensor, np.random.Generator], Any]
+ModuleT = TypeVar("ModuleT", bound=Module)
 
 
-def fans(weight) -> tuple:
+def fans(weight: Tensor) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight (O, C, KH, KW) or (O, I).
 
     Raises:
@@ -25,7 +31,7 @@ def fans(weight) -> tuple:
     return inputs * math.prod(kernel), outputs * math.prod(kernel)
 
 
-def he_normal_(tensor, generator):
+def he_normal_(tensor: Tensor, generator: np.random.Generator) -> Tensor:
     """N(0, 2/fan_in): keeps the mean square of the signal through layers followed by ReLU.
 
     Source: He et al. 2015, "Delving deep into rectifiers", equation 10.
@@ -34,7 +40,7 @@ def he_normal_(tensor, generator):
     return normal_(tensor, generator, std=math.sqrt(2 / fan_in))
 
 
-def lecun_normal_(tensor, generator):
+def lecun_normal_(tensor: Tensor, generator: np.random.Generator) -> Tensor:
     """N(0, 1/fan_in): keeps the mean square of the signal through linear layers.
 
     Source: LeCun et al. 1998, "Efficient backprop", section 4.6.
@@ -43,7 +49,7 @@ def lecun_normal_(tensor, generator):
     return normal_(tensor, generator, std=math.sqrt(1 / fan_in))
 
 
-def glorot_normal_(tensor, generator):
+def glorot_normal_(tensor: Tensor, generator: np.random.Generator) -> Tensor:
     """N(0, 2/(fan_in + fan_out)): the compromise between keeping the signal and keeping the gradient.
 
     Source: Glorot & Bengio 2010, equation 12.
@@ -51,7 +57,7 @@ def glorot_normal_(tensor, generator):
     return normal_(tensor, generator, std=math.sqrt(2 / sum(fans(tensor))))
 
 
-def glorot_uniform_(tensor, generator):
+def glorot_uniform_(tensor: Tensor, generator: np.random.Generator) -> Tensor:
     """Uniform on ±sqrt(6/(fan_in + fan_out)), which has the variance of `glorot_normal_`.
 
     Source: Glorot & Bengio 2010, equation 16.
@@ -61,13 +67,13 @@ def glorot_uniform_(tensor, generator):
     return tensor
 
 
-def normal_(tensor, generator, std: float = 0.01):
+def normal_(tensor: Tensor, generator: np.random.Generator, std: float = 0.01) -> Tensor:
     """N(0, std²), for a tensor of any shape."""
     write_array(tensor.data, generator.normal(0.0, std, size=tensor.shape))
     return tensor
 
 
-def orthogonal_(tensor, generator, gain: float = 1.0):
+def orthogonal_(tensor: Tensor, generator: np.random.Generator, gain: float = 1.0) -> Tensor:
     """`gain` times a random matrix with orthonormal rows or columns (whichever are fewer), as (O, fan_in).
 
     Source: Saxe et al. 2013, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks".
@@ -78,7 +84,7 @@ def orthogonal_(tensor, generator, gain: float = 1.0):
     return tensor
 
 
-def delta_orthogonal_(tensor, generator, gain: float = 1.0):
+def delta_orthogonal_(tensor: Tensor, generator: np.random.Generator, gain: float = 1.0) -> Tensor:
     """`gain` times an orthogonal matrix at the kernel's centre, zero elsewhere: the convolution keeps every norm.
 
     Source: Xiao et al. 2018, "Dynamical isometry and a mean field theory of CNNs", algorithm 2.
@@ -96,19 +102,19 @@ def delta_orthogonal_(tensor, generator, gain: float = 1.0):
     return tensor
 
 
-def zeros_(tensor, generator=None):
+def zeros_(tensor: Tensor, generator: np.random.Generator | None = None) -> Tensor:
     """All zeros; draws nothing."""
     tensor.data[...] = 0
     return tensor
 
 
-def ones_(tensor, generator=None):
+def ones_(tensor: Tensor, generator: np.random.Generator | None = None) -> Tensor:
     """All ones; draws nothing."""
     tensor.data[...] = 1
     return tensor
 
 
-def orthogonal_matrix(rows: int, columns: int, generator) -> np.ndarray:
+def orthogonal_matrix(rows: int, columns: int, generator: np.random.Generator) -> np.ndarray:
     """A (rows, columns) matrix, uniformly distributed among those with orthonormal rows or columns."""
     gaussian = generator.standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(gaussian)  # (max, min), (min, min)
@@ -125,7 +131,7 @@ def generator_for(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([whole_number("init", "seed", seed, smallest=0), *name.encode("utf-8")])
 
 
-def initialize_(module, init, seed: int, linear_init=None):
+def initialize_(module: ModuleT, init: Initialiser, seed: int, linear_init: Initialiser | None = None) -> ModuleT:
     """Draw every weight of the convolutions and linear layers below `module`, each from `generator_for(seed, name)`.
 
     So a net and its twin that lacks some of its layers start from equal weights in all that they share, whatever the

@@ -22,7 +22,8 @@ class Linear(Module):
         ArgumentError: a size is not a positive integer.
     """
 
-    def __init__(self, in_features, out_features, bias=True, *, generator=None):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, *,
+                 generator: np.random.Generator | None = None):
         super().__init__()
         self.in_features = whole_number("Linear", "in_features", in_features)
         self.out_features = whole_number("Linear", "out_features", out_features)
@@ -30,7 +31,7 @@ class Linear(Module):
         init.he_normal_(self.weight, generator or np.random.default_rng())
         self.bias = Tensor(np.zeros(out_features, np.float32), requires_grad=True) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, I) -> (N, O)."""
         return ops.linear(x, self.weight, self.bias)
 
@@ -42,6 +43,6 @@ class Linear(Module):
 class Flatten(Module):
     """All axes but the first become one."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, ...) -> (N, product of the rest)."""
         return ops.flatten(x)

@@ -1,9 +1,14 @@
 """`Module`: a part of a net, with its parameters, its buffers, its children, and a name for each of them."""
+from __future__ import annotations
+
 import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from minires.arrays.backend import array_module, as_host_array, device_of, to_device, to_host, usable_device
+from minires.arrays.backend import Array, array_module, as_host_array, device_of, to_device, to_host, usable_device
 from minires.engine.state import state
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, ModuleError, StateError
@@ -21,20 +26,28 @@ class Module:
 
     Attributes:
         path: the dotted name.
+        is_named_by_parent: is it a part of another module, from which its name comes?
         training: True while training, False in evaluation; set by `train()` and `eval()`.
         forward_hooks: a list of callables `hook(module, inputs, output)`, called after each forward.
     """
 
-    def __init__(self):
+    path: str
+    is_named_by_parent: bool
+    training: bool
+    forward_hooks: list[Callable[..., Any]]
+    _parameter_names: list[str]
+    _buffer_names: list[str]
+    _child_names: list[str]
+    _named_by_this: set[str]  # the children and parameters whose dotted name comes from here
+
+    def __init__(self) -> None:
         self.__dict__.update(  # not by assignment, which asks these lists
-            _parameter_names=[], _buffer_names=[], _child_names=[],
-            _named_by_this=set(),  # the children and parameters whose dotted name comes from here
-            _has_parent=False)
+            _parameter_names=[], _buffer_names=[], _child_names=[], _named_by_this=set(), is_named_by_parent=False)
         self.path = ""
         self.training = True
         self.forward_hooks = []
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: Any) -> Tensor:
         """Run `forward`; ops and errors know meanwhile which layer runs. Returns what `forward` returned."""
         outer = state.layer
         state.layer = self.path or outer
@@ -48,34 +61,45 @@ class Module:
             hook(self, inputs, output)
         return output
 
-    def forward(self, *inputs):
+    def _no_forward(self, *inputs: Any) -> Tensor:
         """The arithmetic of this module, on tensors. Subclasses define it."""
         raise ModuleError(f"{type(self).__name__}: has no forward: define forward(self, x) in the class")
 
+    forward: Callable[..., Any] = _no_forward  # of any arguments, so that a subclass may have its own
+
     # ---- what belongs to this module
 
-    def parameters(self):
+    def parameters(self) -> Iterator[Tensor]:
         """The parameters of this module and of all below it, each once (an iterator)."""
         for _name, parameter in self.named_parameters():
             yield parameter
 
-    def named_parameters(self):
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """(name, parameter) pairs; names are relative to this module."""
-        seen = set()
+        seen: set[int] = set()
         for prefix, module in self.named_modules():
-            for name in module._parameter_names:
-                parameter = getattr(module, name)
+            for name, parameter in module.own_parameters():
                 if id(parameter) not in seen:  # tied weights are one parameter
                     seen.add(id(parameter))
                     yield _dotted(prefix, name), parameter
 
-    def named_buffers(self):
+    def named_buffers(self) -> Iterator[tuple[str, Array]]:
         """(name, array) pairs of what is saved but not trained, such as running statistics."""
         for prefix, module in self.named_modules():
-            for name in module._buffer_names:
-                yield _dotted(prefix, name), getattr(module, name)
+            for name, buffer in module.own_buffers():
+                yield _dotted(prefix, name), buffer
 
-    def named_modules(self):
+    def own_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, parameter) pairs of this module alone."""
+        for name in self._parameter_names:
+            yield name, getattr(self, name)
+
+    def own_buffers(self) -> Iterator[tuple[str, Array]]:
+        """(name, array) pairs of the buffers of this module alone."""
+        for name in self._buffer_names:
+            yield name, getattr(self, name)
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
         """(name, module) pairs: this module first, as "", then all below it in order of registration, each once."""
         seen = {id(self)}
         stack = [("", self)]
@@ -89,17 +113,17 @@ class Module:
                     below.append((_dotted(prefix, name), child))
             stack.extend(reversed(below))
 
-    def children(self):
+    def children(self) -> Iterator[Module]:
         """The modules directly below this one, in order (an iterator)."""
         for _name, child in self.named_children():
             yield child
 
-    def named_children(self):
+    def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) pairs of the modules directly below this one."""
         for name in self._child_names:
             yield name, getattr(self, name)
 
-    def register_buffer(self, name: str, array):
+    def register_buffer(self, name: str, array: Array) -> None:
         """Make `array` an attribute that is saved, moved and cast with the module, but not trained."""
         array_module(array)  # raises where this is neither NumPy's nor CuPy's
         self._check_name(name)
@@ -109,11 +133,11 @@ class Module:
 
     # ---- saving and loading
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, np.ndarray]:
         """{dotted name: copy as a NumPy array on the host} of all parameters and buffers."""
         return {name: np.array(to_host(array), order="C") for name, array in self._named_arrays()}
 
-    def load_state_dict(self, state_dict, strict: bool = True):
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
         """Copy the values of a state dict into the parameters and buffers, in place.
 
         Args:
@@ -144,30 +168,30 @@ class Module:
         """(name, array) pairs of parameters and buffers, module by module, as PyTorch orders them."""
         parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
         for prefix, module in self.named_modules():
-            for name in [_dotted(prefix, name) for name in module._parameter_names]:
+            for name in [_dotted(prefix, name) for name, _ in module.own_parameters()]:
                 if name in parameters:
                     yield name, parameters[name].data
-            for name in [_dotted(prefix, name) for name in module._buffer_names]:
+            for name in [_dotted(prefix, name) for name, _ in module.own_buffers()]:
                 yield name, buffers[name]
 
     # ---- switching, moving, casting
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> Self:
         """Set `training` here and below: batch norm then uses the batch's statistics. Returns the module."""
         for _name, module in self.named_modules():
             module.training = bool(mode)
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """Clear `training` here and below: batch norm then uses its running statistics. Returns the module."""
         return self.train(False)
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Set every parameter's `grad` to None."""
         for parameter in self.parameters():
             parameter.grad = None
 
-    def to(self, device: str):
+    def to(self, device: str) -> Self:
         """Move parameters, their gradients and buffers to "cpu", "cuda", "cuda:1", in place. Returns the module.
 
         Raises:
@@ -182,7 +206,7 @@ class Module:
             setattr(module, name, to_device(getattr(module, name), device))
         return self
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> Self:
         """Cast parameters, their gradients and buffers to np.float32 or np.float64, in place. Returns the module.
 
         Raises:
@@ -199,11 +223,11 @@ class Module:
         return self
 
     def _buffer_places(self):
-        return [(module, name) for _prefix, module in self.named_modules() for name in module._buffer_names]
+        return [(module, name) for _prefix, module in self.named_modules() for name, _ in module.own_buffers()]
 
     # ---- attributes
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         """Register a module or parameter under `name`, in order; anything else is a plain attribute."""
         registry = self._registry_for(name, value)
         if registry is not None and name not in registry:
@@ -212,19 +236,18 @@ class Module:
         object.__setattr__(self, name, value)
         if registry is not None and name not in registry:
             registry.append(name)
-        if isinstance(value, Module) and not value._has_parent:
-            object.__setattr__(value, "_has_parent", True)
+        if isinstance(value, Module) and not value.is_named_by_parent:
             self._named_by_this.add(name)
-            value._set_path(_dotted(self.path, name))
+            value.take_name(_dotted(self.path, name), from_parent=True)
         elif isinstance(value, Tensor) and registry is not None and value.name is None:
             self._named_by_this.add(name)
             value.name = _dotted(self.path, name)
 
-    def __delattr__(self, name):
+    def __delattr__(self, name: str) -> None:
         self._release(name, None)
         object.__delattr__(self, name)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         """Only reached where there is no such attribute."""
         kind = type(self).__name__
         if "_named_by_this" not in self.__dict__ and not name.startswith("__"):
@@ -248,7 +271,7 @@ class Module:
         if name in self._parameter_names and value is not None:
             raise DTypeError(f"{type(self).__name__}: {name!r} is a parameter: got {type(value).__name__}, expected a "
                              f"Tensor with requires_grad=True. To change its values, write into {name}.data")
-        if isinstance(value, (list, tuple)) and any(isinstance(x, Module) and not x._has_parent for x in value):
+        if isinstance(value, (list, tuple)) and any(isinstance(x, Module) and not x.is_named_by_parent for x in value):
             raise ArgumentError(f"{type(self).__name__}: attribute {name!r}: the parameters of modules in a "
                                 f"{type(value).__name__} would not be found: use nn.Sequential(*modules)")
         return None
@@ -262,24 +285,23 @@ class Module:
             self._named_by_this.remove(name)
             old = getattr(self, name)
             if isinstance(old, Module):  # it is a root now
-                object.__setattr__(old, "_has_parent", False)
-                old._set_path("")
+                old.take_name("", from_parent=False)
 
-    def _set_path(self, path):
-        """Take a new dotted name, and pass it on to all that is named by this module."""
-        object.__setattr__(self, "path", path)
+    def take_name(self, path: str, from_parent: bool) -> None:
+        """Take a new dotted name, and pass it on to all that is named by this module. Attributes are named so when set."""
+        self.__dict__.update(path=path, is_named_by_parent=from_parent)
         for name in self._parameter_names:
             if name in self._named_by_this:
                 getattr(self, name).name = _dotted(path, name)
         for name, child in self.named_children():
             if name in self._named_by_this:
-                child._set_path(_dotted(path, name))
+                child.take_name(_dotted(path, name), from_parent=True)
 
     def _check_name(self, name):
         if not name or "." in name:
             raise ArgumentError(f"{type(self).__name__}: {name!r} cannot name a part of a module: dots join the names "
                                 "of the levels")
-        if hasattr(Module, name) or name in ("path", "training", "forward_hooks"):
+        if hasattr(Module, name) or name in ("path", "training", "forward_hooks", "is_named_by_parent"):
             raise ArgumentError(f"{type(self).__name__}: the attribute {name!r} has a meaning for every module: "
                                 "choose another name")
 
@@ -289,14 +311,14 @@ class Module:
         """The arguments shown in parentheses after the class name. Subclasses override it."""
         return ""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         if not lines:
             return f"{type(self).__name__}({self.extra_repr()})"
         return "\n  ".join([f"{type(self).__name__}({self.extra_repr()}", *lines]) + "\n)"
 
 
-def write_array(array, values):
+def write_array(array: Array, values: np.ndarray) -> None:
     """Copy host `values` into `array`, which keeps its dtype, its device and its identity."""
     array[...] = to_device(values.astype(array.dtype, copy=False), device_of(array))
 

@@ -1,13 +1,14 @@
 """The pooling layers."""
 from minires import ops
-from minires.arguments import pair
+from minires.arguments import IntOrPair, pair
+from minires.engine.tensor import Tensor
 from minires.nn.module import Module
 
 
 class _WindowPool2d(Module):
     """What max and average pooling share: a window, a stride and a padding."""
 
-    def __init__(self, kernel_size, stride=None, padding=0):
+    def __init__(self, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0):
         super().__init__()
         kind = type(self).__name__
         self.kernel_size = pair(kind, "kernel_size", kernel_size)
@@ -26,7 +27,7 @@ class MaxPool2d(_WindowPool2d):
         kernel_size, stride, padding: an integer, or a pair (vertical, horizontal); stride is kernel_size by default.
     """
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, OH, OW)."""
         return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding)
 
@@ -38,7 +39,7 @@ class AvgPool2d(_WindowPool2d):
         kernel_size, stride, padding: an integer, or a pair (vertical, horizontal); stride is kernel_size by default.
     """
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, OH, OW)."""
         return ops.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
 
@@ -46,6 +47,6 @@ class AvgPool2d(_WindowPool2d):
 class GlobalAvgPool2d(Module):
     """The mean over all positions of each channel. See `ops.global_avg_pool2d`."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C)."""
         return ops.global_avg_pool2d(x)

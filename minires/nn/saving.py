@@ -12,6 +12,7 @@ import shutil
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ PYTORCH = ("it is a PyTorch file or another pickle: convert it where PyTorch is 
            "np.savez('weights.npz', **{name: x.detach().numpy() for name, x in state_dict.items()})")
 
 
-def save(module_or_dict, path):
+def save(module_or_dict: Module | dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a module's `state_dict()`, or a flat dict of arrays and numbers, to a .npz file.
 
     The file is written beside its place, and moved there when it is whole and on the disk, so that an interruption leaves
@@ -65,7 +66,7 @@ def save(module_or_dict, path):
             os.unlink(temporary)
 
 
-def load(path) -> dict:
+def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read {name: array} from a .npz file (never pickle), or from a .safetensors file.
 
     Give the result to `module.load_state_dict`. A number that was saved comes back as an array without axes.

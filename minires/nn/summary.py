@@ -1,4 +1,5 @@
 """`summary(model, input_shape)`: the layers of a net, their output shapes, parameters and multiply-adds, as a table."""
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ class SummaryRow:
 class Summary:
     """What `summary` found: `rows`, the totals, and the table as text (`print(summary(...))`)."""
 
-    def __init__(self, rows, input_shape):
+    def __init__(self, rows: list[SummaryRow], input_shape: tuple[int, ...]):
         self.rows = rows
         self.input_shape = input_shape
 
@@ -39,7 +40,7 @@ class Summary:
         """The multiply-adds of one forward pass over the whole input, batch included: convolutions and linear layers."""
         return sum(row.multiply_adds for row in self.rows)
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = ("layer", "type", "output shape", "parameters", "multiply-adds")
         cells = [(_indented(row.name), row.kind, "-" if row.output_shape is None else str(list(row.output_shape)),
                   f"{row.parameters:,}" if row.parameters else "-",
@@ -53,7 +54,7 @@ class Summary:
     __repr__ = __str__  # a notebook or a prompt shows the table
 
 
-def summary(model, input_shape) -> Summary:
+def summary(model: nn.Module, input_shape: int | Sequence[int]) -> Summary:
     """The layers of a net in the order of their definition, found by running it once on zeros.
 
     The pass runs in evaluation mode and without gradients, so that it changes nothing in the net.
@@ -74,7 +75,8 @@ def summary(model, input_shape) -> Summary:
         raise DTypeError(f"summary: got a {type(model).__name__}, expected a model (an nn.Module)")
     input_shape = shape_of("summary", "input_shape", input_shape)
     shapes = _output_shapes(model, input_shape)
-    rows, counted = [], set()
+    rows: list[SummaryRow] = []
+    counted: set[int] = set()
     for name, module in model.named_modules():
         own = [parameter for name, parameter in module.named_parameters() if "." not in name]
         outputs = shapes.get(id(module), [])
@@ -85,7 +87,7 @@ def summary(model, input_shape) -> Summary:
     return Summary(rows, input_shape)
 
 
-def multiply_adds(module, output_shape) -> int:
+def multiply_adds(module: nn.Module, output_shape: tuple[int, ...]) -> int:
     """The multiply-adds of one layer that made an output of this shape; 0 for what has no kernel or matrix."""
     if not isinstance(module, (nn.Conv2d, nn.Linear)):
         return 0
@@ -96,7 +98,7 @@ def multiply_adds(module, output_shape) -> int:
 
 def _output_shapes(model, input_shape):
     """{id(module): [shape of its output, each time that it ran]} of one forward pass on zeros."""
-    shapes = {}
+    shapes: dict[int, list[tuple[int, ...]]] = {}
 
     def remember(module, inputs, output):
         if isinstance(output, Tensor):

@@ -1,20 +1,21 @@
 """Activations: ReLU, sigmoid, tanh."""
-from minires.arrays.backend import array_module
+from minires.arrays.backend import Array, array_module
 from minires.arrays.threads import elementwise
 from minires.engine.op import Op
+from minires.engine.tensor import Tensor
 
 
-def relu(x):
+def relu(x: Tensor) -> Tensor:
     """max(x, 0); the derivative at 0 is taken as 0 (Nair and Hinton 2010)."""
     return ReLU()(x)
 
 
-def sigmoid(x):
+def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + e⁻ˣ), without overflow for large |x|."""
     return Sigmoid()(x)
 
 
-def tanh(x):
+def tanh(x: Tensor) -> Tensor:
     """The hyperbolic tangent."""
     return Tanh()(x)
 
@@ -24,13 +25,13 @@ class ReLU(Op):
 
     # ---- the definition
 
-    def plain_forward(self, x):
+    def plain_forward(self, x: Array) -> Array:
         xp = array_module(x)
         y = xp.maximum(x, 0)
         self.saved = y
         return y
 
-    def plain_backward(self, dy):
+    def plain_backward(self, dy: Array) -> Array:
         """dx = dy where y > 0, else 0."""
         y = self.saved
         dx = dy * (y > 0)
@@ -38,23 +39,23 @@ class ReLU(Op):
 
     # ---- the fast form
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         self.saved = y = elementwise(rectify, x)
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = dy where y > 0, else 0."""
         y = self.saved
         dx = elementwise(pass_where_positive, dy, y)
         return dx
 
 
-def rectify(x, out):
+def rectify(x: Array, out: Array) -> Array:
     """out = max(x, 0)."""
     return array_module(x).maximum(x, 0, out=out)
 
 
-def pass_where_positive(dy, y, out):
+def pass_where_positive(dy: Array, y: Array, out: Array) -> Array:
     """out = dy where y > 0, and 0 elsewhere."""
     return array_module(dy).multiply(dy, y > 0, out=out)    # ten times faster than where(y > 0, dy, 0)
 
@@ -62,14 +63,14 @@ def pass_where_positive(dy, y, out):
 class Sigmoid(Op):
     """y = 1 / (1 + e⁻ˣ)."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         xp = array_module(x)
         z = xp.exp(-xp.abs(x))                          # at most 1: nothing overflows
         y = xp.where(x >= 0, 1 / (1 + z), z / (1 + z))
         self.saved = y
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = dy y (1 - y), at most dy / 4."""
         y = self.saved
         dx = dy * y * (1 - y)
@@ -79,13 +80,13 @@ class Sigmoid(Op):
 class Tanh(Op):
     """y = tanh x."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         xp = array_module(x)
         y = xp.tanh(x)
         self.saved = y
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = dy (1 - y²)."""
         y = self.saved
         dx = dy * (1 - y * y)

@@ -1,11 +1,17 @@
 """Arithmetic with NumPy's broadcasting: + - * / ** @ and the sign."""
-from minires.arrays.backend import array_module, scalar_beside
+from typing import Any, TypeAlias
+
+from numpy.typing import ArrayLike
+
+from minires.arrays.backend import Array, array_module, scalar_beside
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import DTypeError, ShapeError
 
+Operand: TypeAlias = Tensor | ArrayLike  # a Python number, a list or an array stands beside a tensor
 
-def add(a, b):
+
+def add(a: Operand, b: Operand) -> Tensor:
     """a + b, broadcast. Either may be a Python number or an array.
 
     Raises:
@@ -14,32 +20,32 @@ def add(a, b):
     return Add()(a, b)
 
 
-def subtract(a, b):
+def subtract(a: Operand, b: Operand) -> Tensor:
     """a - b, broadcast, as `add`."""
     return Subtract()(a, b)
 
 
-def multiply(a, b):
+def multiply(a: Operand, b: Operand) -> Tensor:
     """a * b element by element, broadcast, as `add`."""
     return Multiply()(a, b)
 
 
-def divide(a, b):
+def divide(a: Operand, b: Operand) -> Tensor:
     """a / b element by element, broadcast, as `add`."""
     return Divide()(a, b)
 
 
-def power(a, b):
+def power(a: Operand, b: Operand) -> Tensor:
     """a ** b element by element, broadcast, as `add`. dL/db needs a > 0."""
     return Power()(a, b)
 
 
-def negate(x):
+def negate(x: Tensor) -> Tensor:
     """-x."""
     return Negate()(x)
 
 
-def matmul(a, b):
+def matmul(a: Operand, b: Operand) -> Tensor:
     """a @ b, as NumPy's: vectors, matrices, and stacks of matrices that broadcast.
 
     Raises:
@@ -51,7 +57,7 @@ def matmul(a, b):
 class BinaryOp(Op):
     """What the ops of two operands share: one of these may be a Python number or an array."""
 
-    def as_input(self, x, inputs) -> Tensor:
+    def as_input(self, x: Any, inputs: tuple[Any, ...]) -> Tensor:
         """A number in the other operand's precision, on its device; an array as a tensor."""
         like = next((other for other in inputs if isinstance(other, Tensor)), None)
         if like is None:
@@ -63,13 +69,13 @@ class BinaryOp(Op):
 class Add(BinaryOp):
     """y = a + b."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         self.saved = a.shape, b.shape
         if a.shape != b.shape:
             check_broadcast(self, a, b)
         return a + b
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         """da = dy, summed where a was broadcast
         db = dy, summed where b was broadcast
         """
@@ -82,13 +88,13 @@ class Add(BinaryOp):
 class Subtract(BinaryOp):
     """y = a - b."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         self.saved = a.shape, b.shape
         if a.shape != b.shape:
             check_broadcast(self, a, b)
         return a - b
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         """da = dy, summed where a was broadcast
         db = -dy, summed where b was broadcast
         """
@@ -101,13 +107,13 @@ class Subtract(BinaryOp):
 class Multiply(BinaryOp):
     """y = a b, element by element."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         self.saved = a, b
         if a.shape != b.shape:
             check_broadcast(self, a, b)
         return a * b
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         """da = dy b, summed where a was broadcast
         db = dy a, summed where b was broadcast
         """
@@ -120,13 +126,13 @@ class Multiply(BinaryOp):
 class Divide(BinaryOp):
     """y = a / b, element by element."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         self.saved = a, b
         if a.shape != b.shape:
             check_broadcast(self, a, b)
         return a / b
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         """da = dy / b, summed where a was broadcast
         db = -dy a / b², summed where b was broadcast
         """
@@ -139,14 +145,14 @@ class Divide(BinaryOp):
 class Power(BinaryOp):
     """y = a ** b, element by element."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         if a.shape != b.shape:
             check_broadcast(self, a, b)
         y = a ** b
         self.saved = a, b, y
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         """da = dy b a**(b - 1), summed where a was broadcast
         db = dy log(a) a**b, summed where b was broadcast
         """
@@ -161,10 +167,10 @@ class Power(BinaryOp):
 class Negate(Op):
     """y = -x."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return -x
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = -dy."""
         dx = -dy
         return dx
@@ -176,12 +182,12 @@ class MatMul(BinaryOp):
     A vector is a row on the left, a column on the right.
     """
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         self.saved = a, b
         _check_matmul(self, a, b)
         return a @ b                                                    # (..., M, K) @ (..., K, N) -> (..., M, N)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         """da = dy bᵀ, summed where a was broadcast
         db = aᵀ dy, summed where b was broadcast
         """
@@ -199,7 +205,7 @@ class MatMul(BinaryOp):
         return da, db
 
 
-def unbroadcast(gradient, shape):
+def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
     """The gradient of an operand of this shape that was broadcast: the sum over the axes along which it was repeated."""
     if gradient.shape == shape:
         return gradient
@@ -209,7 +215,7 @@ def unbroadcast(gradient, shape):
     return gradient.sum(axis=repeated).reshape(shape)
 
 
-def check_broadcast(op, a, b):
+def check_broadcast(op: Op, a: Array, b: Array) -> None:
     """Raise a ShapeError where the shapes do not broadcast: aligned at the right, lengths are equal or 1."""
     for n, m in zip(reversed(a.shape), reversed(b.shape), strict=False):
         if n != m and n != 1 and m != 1:

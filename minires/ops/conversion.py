@@ -1,12 +1,15 @@
 """Ops that change how values are stored: their precision, their device."""
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minires.arrays import backend
+from minires.arrays.backend import Array
 from minires.engine.op import Op
+from minires.engine.tensor import Tensor
 from minires.errors import DTypeError
 
 
-def cast(x, dtype):
+def cast(x: Tensor, dtype: DTypeLike) -> Tensor:
     """x in np.float32 or np.float64; the gradient returns in x's precision.
 
     Raises:
@@ -15,7 +18,7 @@ def cast(x, dtype):
     return Cast(dtype)(x)
 
 
-def to_device(x, device):
+def to_device(x: Tensor, device: str) -> Tensor:
     """x on "cpu", "cuda" or "cuda:1"; the gradient returns to x's device.
 
     Raises:
@@ -27,16 +30,16 @@ def to_device(x, device):
 class Cast(Op):
     """y = x in another precision."""
 
-    def __init__(self, dtype):
+    def __init__(self, dtype: DTypeLike):
         self.dtype = np.dtype(dtype)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         if self.dtype not in (np.float32, np.float64):
             raise DTypeError(f"{self.title}: expected float32 or float64, got {self.dtype}")
         self.saved = x.dtype
         return x.astype(self.dtype)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = dy in x's precision."""
         dx = dy.astype(self.saved)
         return dx
@@ -45,14 +48,14 @@ class Cast(Op):
 class ToDevice(Op):
     """y = x on another device."""
 
-    def __init__(self, device):
+    def __init__(self, device: str):
         self.device = device
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         self.saved = backend.device_of(x)
         return backend.to_device(x, self.device)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = dy on x's device."""
         dx = backend.to_device(dy, self.saved)
         return dx

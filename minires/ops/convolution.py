@@ -1,9 +1,12 @@
 """The convolution of images: the definition as four loops, and the same sums as small matrix products."""
 import math
+from types import ModuleType
+from typing import Any
 
-from minires.arguments import pair, whole_number
-from minires.arrays.backend import array_module
+from minires.arguments import IntOrPair, pair, whole_number
+from minires.arrays.backend import Array, array_module
 from minires.engine.op import Op
+from minires.engine.tensor import Tensor
 from minires.errors import ShapeError
 from minires.ops.kernels.correlation import (
     Geometry,
@@ -15,7 +18,8 @@ from minires.ops.kernels.correlation import (
 )
 
 
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: IntOrPair = 1, padding: IntOrPair = 0,
+           dilation: IntOrPair = 1, groups: int = 1) -> Tensor:
     """The cross-correlation of images with kernels, which deep learning calls convolution.
 
         y[n, o, i, j] = bias[o] + Σ_{c, kh, kw} x_padded[n, c, i·SH + kh·DH, j·SW + kw·DW] · weight[o, c, kh, kw]
@@ -47,7 +51,7 @@ class Conv2d(Op):
     that stays in the processor's L2 cache, and multiplies the panel with the kernels.
     """
 
-    def __init__(self, stride=1, padding=0, dilation=1, groups=1):
+    def __init__(self, stride: IntOrPair = 1, padding: IntOrPair = 0, dilation: IntOrPair = 1, groups: int = 1):
         self.stride = pair("Conv2d", "stride", stride)
         self.padding = pair("Conv2d", "padding", padding, smallest=0)
         self.dilation = pair("Conv2d", "dilation", dilation)
@@ -55,7 +59,7 @@ class Conv2d(Op):
 
     # ---- the definition
 
-    def plain_forward(self, x, weight, bias):
+    def plain_forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
         xp = array_module(x)
         g = self.geometry(x, weight, bias)
         self.saved = x, weight, g
@@ -72,7 +76,7 @@ class Conv2d(Op):
             y += bias[:, None, None]                                             # (N, O, OH, OW) + (O, 1, 1)
         return y
 
-    def plain_backward(self, dy):
+    def plain_backward(self, dy: Array) -> tuple[Array | None, ...]:
         """dx = Σ dy[n, o, i, j] weight[o, c, kh, kw] over o, i, j
         dweight = Σ dy[n, o, i, j] x_padded[n, c, row, column] over n, i, j
         dbias = Σ dy over n, i, j
@@ -102,14 +106,14 @@ class Conv2d(Op):
         dbias = dy.sum(axis=(0, 2, 3))                                           # (N, O, OH, OW) -> (O,)
         return dx, dweight, dbias
 
-    def group_slices(self, weight):
+    def group_slices(self, weight: Array) -> list[tuple[slice, slice]]:
         """For each group, its kernels and its input channels, as slices."""
         each, own = len(weight) // self.groups, weight.shape[1]
         return [(slice(g * each, (g + 1) * each), slice(g * own, (g + 1) * own)) for g in range(self.groups)]
 
     # ---- the fast form
 
-    def forward(self, x, weight, bias):
+    def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
         xp = array_module(x)
         g = self.geometry(x, weight, bias)
         self.saved = x, weight, g
@@ -122,13 +126,13 @@ class Conv2d(Op):
             y += bias                                                            # (N, OH, OW, O) + (O,)
         return y.transpose(0, 3, 1, 2)                                           # (N, OH, OW, O) -> (N, O, OH, OW)
 
-    def forward_of_group(self, xp, x, weight, g):
+    def forward_of_group(self, xp: ModuleType, x: Array, weight: Array, g: Geometry) -> Array:
         """y (N, OH, OW, O) of one group's channels."""
         images = xp.ascontiguousarray(x.transpose(0, 2, 3, 1))                   # (N, C, H, W) -> (N, H, W, C)
         kernels = weight.transpose(2, 3, 1, 0)                                   # (O, C, KH, KW) -> (KH, KW, C, O)
         return correlate(xp, images, kernels, g)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         xp = array_module(dy)
         x, weight, g = self.saved
         if self.groups == 1:
@@ -141,11 +145,13 @@ class Conv2d(Op):
         dbias = dy.sum(axis=(0, 2, 3)) if self.needs_grad[2] else None           # (N, O, OH, OW) -> (O,)
         return dx, dweight, dbias
 
-    def backward_of_group(self, xp, x, weight, dy, g):
+    def backward_of_group(self, xp: ModuleType, x: Array, weight: Array, dy: Array, g: Geometry) -> Any:
         """(dx, dweight) of one group's channels; None for what is not wanted."""
         images = xp.ascontiguousarray(x.transpose(0, 2, 3, 1))                   # (N, C, H, W) -> (N, H, W, C)
         dy = xp.ascontiguousarray(dy.transpose(0, 2, 3, 1))                      # (N, O, OH, OW) -> (N, OH, OW, O)
         wants_dx, wants_dweight, _ = self.needs_grad
+        dx: Any
+        dweight: Any
         if wants_dx and (g.SH, g.SW) == (1, 1) and min(full_padding(g)) >= 0:
             dx, dweight = backward_from_columns_of_dy(xp, images, weight, dy, g, wants_dweight)
         else:
@@ -159,7 +165,7 @@ class Conv2d(Op):
 
     # ---- sizes
 
-    def geometry(self, x, weight, bias):
+    def geometry(self, x: Array, weight: Array, bias: Array | None) -> Geometry:
         """The sizes of this convolution; raises where x, weight and bias do not fit."""
         if weight is None or x.ndim != 4 or weight.ndim != 4 or 0 in x.shape[2:]:
             raise ShapeError(f"{self.title}: expected x (N, C, H, W) with at least one pixel, and weight (O, C / groups, "

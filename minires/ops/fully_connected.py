@@ -1,9 +1,11 @@
 """The linear (fully connected) layer."""
+from minires.arrays.backend import Array
 from minires.engine.op import Op
+from minires.engine.tensor import Tensor
 from minires.errors import ShapeError
 
 
-def linear(x, weight, bias=None):
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b.
 
     Args:
@@ -23,7 +25,7 @@ def linear(x, weight, bias=None):
 class Linear(Op):
     """y = x Wᵀ + b, for x (N, I), weight (O, I), bias (O,) or None; returns y (N, O)."""
 
-    def forward(self, x, weight, bias):
+    def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
         check_linear(self, x, weight, bias)
         self.saved = x, weight
         y = x @ weight.T                 # (N, I) @ (I, O) -> (N, O)
@@ -31,7 +33,7 @@ class Linear(Op):
             y += bias                    # (N, O) + (O,)
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         """dx = dy W
         dweight = dyᵀ x
         dbias = Σ dy over n
@@ -43,7 +45,7 @@ class Linear(Op):
         return dx, dweight, dbias
 
 
-def check_linear(op, x, weight, bias):
+def check_linear(op: Op, x: Array, weight: Array, bias: Array | None) -> None:
     """Raise a ShapeError that says which of the shapes does not fit."""
     if x.ndim != 2 or weight.ndim != 2:
         raise ShapeError(f"{op.title}: expected x (N, I) and weight (O, I), got {x.shape} and {weight.shape}"

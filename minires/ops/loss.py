@@ -1,13 +1,14 @@
 """The loss of classification."""
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minires.arrays.backend import array_module, device_of, is_array
+from minires.arrays.backend import Array, array_module, device_of, is_array
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import DeviceError, DTypeError, LabelError, ShapeError
 
 
-def cross_entropy(logits, labels):
+def cross_entropy(logits: Tensor, labels: ArrayLike) -> Tensor:
     """The mean over the batch of -log softmax(logits)[label].
 
     Args:
@@ -28,10 +29,10 @@ def cross_entropy(logits, labels):
 class CrossEntropy(Op):
     """y = mean over n of -log p[n, label[n]], with p = softmax(logits)."""
 
-    def __init__(self, labels):
+    def __init__(self, labels: ArrayLike):
         self.labels = labels
 
-    def forward(self, logits):
+    def forward(self, logits: Array) -> Array:
         if logits.ndim != 2 or 0 in logits.shape:
             raise ShapeError(f"{self.title}: expected logits (N, K), at least one example of one class, got shape "
                              f"{logits.shape}")
@@ -45,7 +46,7 @@ class CrossEntropy(Op):
         self.saved = exps / sums, rows, labels
         return -log_p.mean()                                                 # (N,) -> ()
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dlogits = (p - one_hot(label)) dy / N."""
         p, rows, labels = self.saved
         dlogits = p.copy()                                                   # (N, K)
@@ -53,7 +54,7 @@ class CrossEntropy(Op):
         dlogits *= dy / len(rows)
         return dlogits
 
-    def checked_labels(self, N, K):
+    def checked_labels(self, N: int, K: int) -> np.ndarray:
         """The labels as a host array, (N,) integers from 0 to K - 1: on a GPU, a wrong index would wrap silently."""
         if isinstance(self.labels, Tensor):
             raise DTypeError(f"{self.title}: labels are a Tensor; pass a NumPy array or a list of integers")

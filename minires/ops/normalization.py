@@ -1,7 +1,7 @@
 """Batch normalisation: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1, and the gradients of section 3."""
 import numpy as np
 
-from minires.arrays.backend import array_module, check_one_device
+from minires.arrays.backend import Array, array_module, check_one_device
 from minires.arrays.memory import empty
 from minires.arrays.threads import over_ranges
 from minires.engine.op import Op
@@ -11,7 +11,8 @@ from minires.errors import DTypeError, ShapeError
 from minires.ops.kernels.lines import as_image, as_lines, batch_statistics, blocks, gradient_sums, spread
 
 
-def batch_norm(x, weight, bias, running_mean, running_var, training, momentum=0.1, eps=1e-5, freeze_statistics=False):
+def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, running_mean: Array, running_var: Array, training: bool,
+               momentum: float = 0.1, eps: float = 1e-5, freeze_statistics: bool = False) -> Tensor:
     """Normalise each channel, then scale and shift it: y = weight · (x - mean) / sqrt(var + eps) + bias.
 
     In training, mean and var are those of the batch (var divides by the count M), and `running_mean` and `running_var`,
@@ -44,7 +45,8 @@ class BatchNorm(Op):
     works through it in blocks that stay in the cache.
     """
 
-    def __init__(self, running_mean, running_var, training, momentum, eps, freeze_statistics):
+    def __init__(self, running_mean: Array, running_var: Array, training: bool, momentum: float, eps: float,
+                 freeze_statistics: bool):
         self.running_mean = running_mean
         self.running_var = running_var
         self.training = training
@@ -54,7 +56,7 @@ class BatchNorm(Op):
 
     # ---- the definition
 
-    def plain_forward(self, x, weight, bias):
+    def plain_forward(self, x: Array, weight: Array, bias: Array) -> Array:
         xp = array_module(x)
         check_arguments(self, x, weight, bias)
         weight, bias = weight.astype(x.dtype, copy=False), bias.astype(x.dtype, copy=False)   # y has x's precision
@@ -71,7 +73,7 @@ class BatchNorm(Op):
         self.saved = x, weight, mean, inv_std
         return y
 
-    def plain_backward(self, dy):
+    def plain_backward(self, dy: Array) -> tuple[Array | None, ...]:
         """dx = (dx_hat - mean(dx_hat) - x_hat · mean(dx_hat · x_hat)) · inv_std; in evaluation dx_hat · inv_std
         dweight = Σ dy · x_hat
         dbias = Σ dy
@@ -95,7 +97,7 @@ class BatchNorm(Op):
 
     # ---- the fast form
 
-    def forward(self, x, weight, bias):
+    def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         xp = array_module(x)
         check_arguments(self, x, weight, bias)
         lines, C = as_lines(xp, x)                                                   # (N, C, H, W) -> (R, T·C)
@@ -119,7 +121,7 @@ class BatchNorm(Op):
         over_ranges(work, len(lines), lines)
         return as_image(y, x.shape)                                              # (R, T·C) -> (N, C, H, W)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         """dx = a · (dy + b · x + c), with three numbers for each channel."""
         xp = array_module(dy)
         x, weight, mean, inv_std = self.saved
@@ -150,7 +152,7 @@ class BatchNorm(Op):
 
     # ---- statistics
 
-    def update_running_statistics(self, mean, var, M):
+    def update_running_statistics(self, mean: Array, var: Array, M: int) -> None:
         """Move the running statistics, in place, towards those of this batch of M values per channel."""
         if state.rebuilding:
             return  # the forward of a checkpointed part runs again: its batch has been counted
@@ -163,7 +165,7 @@ class BatchNorm(Op):
 # ---- the batch as lines of many channels
 
 
-def check_arguments(op, x, weight, bias):
+def check_arguments(op: BatchNorm, x: Array, weight: Array, bias: Array) -> None:
     """Raise an error that says which argument does not fit."""
     if isinstance(op.running_mean, Tensor) or isinstance(op.running_var, Tensor):
         raise DTypeError(f"{op.title}: running_mean and running_var are arrays, updated in place: pass .data of a Tensor")

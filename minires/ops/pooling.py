@@ -5,14 +5,15 @@ place of every window at once.
 """
 import math
 
-from minires.arguments import pair
-from minires.arrays.backend import array_module
+from minires.arguments import IntOrPair, pair
+from minires.arrays.backend import Array, array_module
 from minires.engine.op import Op
+from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, ShapeError
 from minires.ops.kernels.layout import zeros_channels_last
 
 
-def max_pool2d(x, kernel_size, stride=None, padding=0):
+def max_pool2d(x: Tensor, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0) -> Tensor:
     """The largest value of each window. Padding never wins.
 
     Args:
@@ -30,12 +31,12 @@ def max_pool2d(x, kernel_size, stride=None, padding=0):
     return MaxPool2d(kernel_size, stride, padding)(x)
 
 
-def avg_pool2d(x, kernel_size, stride=None, padding=0):
+def avg_pool2d(x: Tensor, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0) -> Tensor:
     """The mean of each window, padding counted as zeros; arguments, result and errors as `max_pool2d`."""
     return AvgPool2d(kernel_size, stride, padding)(x)
 
 
-def global_avg_pool2d(x):
+def global_avg_pool2d(x: Tensor) -> Tensor:
     """The mean of each channel of each image: (N, C, H, W) -> (N, C) (Lin, Chen and Yan 2013, section 3.2).
 
     Raises:
@@ -47,7 +48,7 @@ def global_avg_pool2d(x):
 class Pool2d(Op):
     """What max and average pooling share: the geometry of the windows."""
 
-    def __init__(self, kernel_size, stride, padding):
+    def __init__(self, kernel_size: IntOrPair, stride: IntOrPair | None, padding: IntOrPair):
         kind = type(self).__name__
         self.kernel_size = pair(kind, "kernel_size", kernel_size)
         self.stride = self.kernel_size if stride is None else pair(kind, "stride", stride)
@@ -55,7 +56,7 @@ class Pool2d(Op):
         if any(p > k // 2 for p, k in zip(self.padding, self.kernel_size, strict=True)):
             raise ArgumentError(f"{kind}: padding is {self.padding}, expected at most half the kernel {self.kernel_size}")
 
-    def padded(self, x, value):
+    def padded(self, x: Array, value: float) -> Array:
         """x with a border of `value`: (N, C, H, W) -> (N, C, H + 2 PH, W + 2 PW)."""
         PH, PW = self.padding
         if PH == PW == 0:
@@ -66,24 +67,24 @@ class Pool2d(Op):
         border[:, :, PH:PH + H, PW:PW + W] = x
         return border
 
-    def without_padding(self, x_padded, shape):
+    def without_padding(self, x_padded: Array, shape: tuple[int, ...]) -> Array:
         """The inverse of `padded`, for an image of this shape."""
         PH, PW = self.padding
         return x_padded[:, :, PH:PH + shape[2], PW:PW + shape[3]]
 
-    def output_size(self, x):
+    def output_size(self, x: Array) -> tuple[int, int]:
         """(OH, OW): how many windows fit below and beside each other."""
         OH, OW = [(n + 2 * p - k) // s + 1 for n, p, k, s in
                   zip(x.shape[2:], self.padding, self.kernel_size, self.stride, strict=True)]
         return OH, OW
 
-    def places(self, x_padded, OH, OW):
+    def places(self, x_padded: Array, OH: int, OW: int) -> list[Array]:
         """For each place in a window, in reading order, that place of every window: views (N, C, OH, OW)."""
         (KH, KW), (SH, SW) = self.kernel_size, self.stride
         return [x_padded[:, :, kh:kh + SH * OH:SH, kw:kw + SW * OW:SW][:, :, :OH, :OW]
                 for kh in range(KH) for kw in range(KW)]
 
-    def check(self, x):
+    def check(self, x: Array) -> None:
         """Raise an error that says what does not fit."""
         if x.ndim != 4 or 0 in x.shape[2:]:
             raise ShapeError(f"{self.title}: expected x (N, C, H, W) with at least one pixel, got shape {x.shape}")
@@ -97,7 +98,7 @@ class MaxPool2d(Pool2d):
 
     # ---- the definition
 
-    def plain_forward(self, x):
+    def plain_forward(self, x: Array) -> Array:
         self.check(x)
         xp = array_module(x)
         (KH, KW), (SH, SW), (OH, OW) = self.kernel_size, self.stride, self.output_size(x)
@@ -110,7 +111,7 @@ class MaxPool2d(Pool2d):
         self.saved = x.shape, x_padded, y
         return y
 
-    def plain_backward(self, dy):
+    def plain_backward(self, dy: Array) -> Array:
         """dx = Σ dy over the windows of which x is the first largest."""
         xp = array_module(dy)
         (N, C, H, W), x_padded, y = self.saved
@@ -128,7 +129,7 @@ class MaxPool2d(Pool2d):
 
     # ---- the fast form
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         self.check(x)
         xp = array_module(x)
         OH, OW = self.output_size(x)
@@ -140,7 +141,7 @@ class MaxPool2d(Pool2d):
         self.saved = x.shape, x_padded, y
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = Σ dy over the windows of which x is the first largest."""
         shape, x_padded, y = self.saved
         OH, OW = y.shape[2:]
@@ -159,7 +160,7 @@ class AvgPool2d(Pool2d):
 
     # ---- the definition
 
-    def plain_forward(self, x):
+    def plain_forward(self, x: Array) -> Array:
         self.check(x)
         xp = array_module(x)
         (KH, KW), (SH, SW), (OH, OW) = self.kernel_size, self.stride, self.output_size(x)
@@ -172,7 +173,7 @@ class AvgPool2d(Pool2d):
                 y[:, :, i, j] = window.mean(axis=(2, 3))                     # (N, C, KH, KW) -> (N, C)
         return y
 
-    def plain_backward(self, dy):
+    def plain_backward(self, dy: Array) -> Array:
         """dx = Σ dy / (KH KW) over the windows that hold x."""
         xp = array_module(dy)
         N, C, H, W = self.saved
@@ -188,7 +189,7 @@ class AvgPool2d(Pool2d):
 
     # ---- the fast form
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         self.check(x)
         OH, OW = self.output_size(x)
         self.saved = x.shape
@@ -199,7 +200,7 @@ class AvgPool2d(Pool2d):
         y /= math.prod(self.kernel_size)
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = Σ dy / (KH KW) over the windows that hold x."""
         N, C, H, W = self.saved
         PH, PW = self.padding
@@ -214,13 +215,13 @@ class AvgPool2d(Pool2d):
 class GlobalAvgPool2d(Op):
     """y = mean over the pixels of each channel."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         if x.ndim != 4 or 0 in x.shape[2:]:
             raise ShapeError(f"{self.title}: expected x (N, C, H, W) with at least one pixel, got shape {x.shape}")
         self.saved = x.shape
         return x.mean(axis=(2, 3))                                           # (N, C, H, W) -> (N, C)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = dy / (H W) at each pixel."""
         xp = array_module(dy)
         N, C, H, W = self.saved

@@ -1,12 +1,18 @@
 """Reductions over axes: sum, mean and max."""
 import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
-from minires.arrays.backend import array_module
+from minires.arguments import is_whole_number
+from minires.arrays.backend import Array, array_module
 from minires.engine.op import Op
+from minires.engine.tensor import Tensor
 from minires.errors import ShapeError
 
+Axis: TypeAlias = int | Sequence[int] | None
 
-def sum(x, axis=None, keepdims=False):
+
+def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The sum over `axis`: an int, a tuple of ints, or None for all axes.
 
     Raises:
@@ -15,12 +21,12 @@ def sum(x, axis=None, keepdims=False):
     return Sum(axis, keepdims)(x)
 
 
-def mean(x, axis=None, keepdims=False):
+def mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean over `axis`, as `sum`."""
     return Mean(axis, keepdims)(x)
 
 
-def max(x, axis=None, keepdims=False):
+def max(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The largest value over `axis`, as `sum`. Where several are equal, they share the gradient evenly."""
     return Max(axis, keepdims)(x)
 
@@ -28,24 +34,24 @@ def max(x, axis=None, keepdims=False):
 class Reduction(Op):
     """What the reductions share: the axes, as a tuple of positive integers, and the shape with 1 in their place."""
 
-    def __init__(self, axis, keepdims):
+    def __init__(self, axis: Axis, keepdims: bool):
         self.axis = axis
         self.keepdims = keepdims
 
-    def axes(self, x):
+    def axes(self, x: Array) -> tuple[int, ...]:
         """The axes to reduce: (-1,) of (N, C) becomes (1,)."""
         if self.axis is None:
             return tuple(range(x.ndim))
-        axes = self.axis if isinstance(self.axis, (tuple, list)) else (self.axis,)
+        axes: Any = self.axis if isinstance(self.axis, (tuple, list)) else (self.axis,)
         for axis in axes:
-            if not -x.ndim <= axis < x.ndim:
-                raise ShapeError(f"{self.title}: axis {axis} does not exist in shape {x.shape}")
+            if not is_whole_number(axis, -x.ndim) or axis >= x.ndim:
+                raise ShapeError(f"{self.title}: axis {axis!r} does not exist in shape {x.shape}")
         positive = tuple([axis % x.ndim for axis in axes])
         if len(set(positive)) < len(positive):
             raise ShapeError(f"{self.title}: axis {self.axis} names an axis of shape {x.shape} twice")
         return positive
 
-    def kept_shape(self, shape, axes):
+    def kept_shape(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
         """The shape with 1 in the place of the reduced axes: (N, C, H, W) over (2, 3) becomes (N, C, 1, 1)."""
         return tuple([1 if i in axes else n for i, n in enumerate(shape)])
 
@@ -53,12 +59,12 @@ class Reduction(Op):
 class Sum(Reduction):
     """y = Σ x over the axes: each x gets the gradient of the sum that it is part of."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         axes = self.axes(x)
         self.saved = x.shape, self.kept_shape(x.shape, axes)
         return x.sum(axis=axes, keepdims=self.keepdims)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = dy, repeated along the axes."""
         xp = array_module(dy)
         shape, kept = self.saved
@@ -69,7 +75,7 @@ class Sum(Reduction):
 class Mean(Reduction):
     """y = Σ x / count over the axes."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         axes = self.axes(x)
         count = math.prod([x.shape[axis] for axis in axes])
         if count == 0:
@@ -77,7 +83,7 @@ class Mean(Reduction):
         self.saved = x.shape, self.kept_shape(x.shape, axes), count
         return x.mean(axis=axes, keepdims=self.keepdims)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = dy / count, repeated along the axes."""
         xp = array_module(dy)
         shape, kept, count = self.saved
@@ -88,7 +94,7 @@ class Mean(Reduction):
 class Max(Reduction):
     """y = max x over the axes: the largest gets the gradient; equal ones share it evenly."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         axes = self.axes(x)
         kept = self.kept_shape(x.shape, axes)
         if 0 in [x.shape[axis] for axis in axes]:
@@ -97,7 +103,7 @@ class Max(Reduction):
         self.saved = x, y, axes
         return y if self.keepdims else y.reshape([n for i, n in enumerate(kept) if i not in axes])
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = dy / ties where x is the largest, else 0."""
         x, y, axes = self.saved
         is_largest = (x == y).astype(x.dtype)                       # 1 at each maximum, 0 elsewhere

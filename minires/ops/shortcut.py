@@ -3,14 +3,15 @@
 He, Zhang, Ren and Sun 2015, arXiv:1512.03385, equation (1): y = F(x) + x; section 3.3 for the options A, B and C.
 """
 from minires.arguments import whole_number
-from minires.arrays.backend import array_module
+from minires.arrays.backend import Array, array_module
 from minires.arrays.threads import elementwise
 from minires.engine.op import Op
+from minires.engine.tensor import Tensor
 from minires.errors import DTypeError, ShapeError
 from minires.ops.kernels.layout import zeros_channels_last
 
 
-def shortcut_add(residual, shortcut):
+def shortcut_add(residual: Tensor, shortcut: Tensor) -> Tensor:
     """residual + shortcut, of one shape: nothing is broadcast.
 
     Args:
@@ -23,7 +24,7 @@ def shortcut_add(residual, shortcut):
     return ShortcutAdd()(residual, shortcut)
 
 
-def zero_pad_shortcut(x, out_channels, stride=1):
+def zero_pad_shortcut(x: Tensor, out_channels: int, stride: int = 1) -> Tensor:
     """The shortcut without parameters where a block changes shape: option A of He et al. 2015.
 
     Every `stride`-th row and column is kept, and channels of zeros are added after those of x.
@@ -48,11 +49,11 @@ class ShortcutAdd(Op):
 
     # ---- the definition
 
-    def plain_forward(self, residual, shortcut):
+    def plain_forward(self, residual: Array, shortcut: Array) -> Array:
         self.check(residual, shortcut)
         return residual + shortcut
 
-    def plain_backward(self, dy):
+    def plain_backward(self, dy: Array) -> tuple[Array | None, ...]:
         """dresidual = dy
         dshortcut = dy
         """
@@ -62,11 +63,11 @@ class ShortcutAdd(Op):
 
     # ---- the fast form
 
-    def forward(self, residual, shortcut):
+    def forward(self, residual: Array, shortcut: Array) -> Array:
         self.check(residual, shortcut)
         return elementwise(array_module(residual).add, residual, shortcut)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         """dresidual = dy
         dshortcut = dy
         """
@@ -74,7 +75,7 @@ class ShortcutAdd(Op):
         dshortcut = dy
         return dresidual, dshortcut
 
-    def check(self, residual, shortcut):
+    def check(self, residual: Array, shortcut: Array) -> None:
         """Raise an error that says what does not fit."""
         if shortcut is None:
             raise DTypeError(f"{self.title}: the shortcut is None, expected a tensor")
@@ -87,11 +88,11 @@ class ShortcutAdd(Op):
 class ZeroPadShortcut(Op):
     """y[:, :C] = x[:, :, ::stride, ::stride], and y[:, C:] = 0."""
 
-    def __init__(self, out_channels, stride):
+    def __init__(self, out_channels: int, stride: int):
         self.out_channels = whole_number("ZeroPadShortcut", "out_channels", out_channels)
         self.stride = whole_number("ZeroPadShortcut", "stride", stride)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         self.check(x)
         self.saved = x.shape
         C, S = x.shape[1], self.stride
@@ -100,7 +101,7 @@ class ZeroPadShortcut(Op):
         y[:, :C] = kept
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx[:, :, ::stride, ::stride] = dy[:, :C], else 0."""
         xp = array_module(dy)
         N, C, H, W = self.saved
@@ -109,7 +110,7 @@ class ZeroPadShortcut(Op):
         dx[:, :, ::S, ::S] = dy[:, :C]                                       # (N, O, OH, OW) -> (N, C, OH, OW)
         return dx
 
-    def check(self, x):
+    def check(self, x: Array) -> None:
         """Raise an error that says what does not fit."""
         if x.ndim != 4:
             raise ShapeError(f"{self.title}: expected x (N, C, H, W), got shape {x.shape}")

@@ -149,10 +149,10 @@ def test_the_code_is_that_of_the_backward_that_runs():
     fast = mr.explain(ops.conv2d(x, w), np.ones((1, 1, 2, 2))).rows[0]
     with mr.reference_ops():
         plain = mr.explain(ops.conv2d(x, w), np.ones((1, 1, 2, 2))).rows[0]
-    for row, name in ((fast, "def backward(self, dy):"), (plain, "def plain_backward(self, dy):")):
+    for row, name in ((fast, "def backward(self, dy"), (plain, "def plain_backward(self, dy")):
         file, line = row.code
         with open(file, encoding="utf-8") as source:
-            assert source.read().splitlines()[line - 1].strip() == name
+            assert source.read().splitlines()[line - 1].strip().startswith(name)
     assert [gradient.formula for gradient in fast.gradients] == [gradient.formula for gradient in plain.gradients]
 
 

@@ -2,14 +2,18 @@
 
 Here images lie with their channels last, (N, H, W, C), so that the pixels under a kernel row are one run of KW·C floats.
 """
+from __future__ import annotations
+
 import functools
+from collections.abc import Iterator
 from threading import get_ident
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from minires.arrays.backend import strided_view
+from minires.arrays.backend import Array, strided_view
 from minires.arrays.blocking import cuts_products, panel_bytes, rows_of_one_product
 from minires.arrays.memory import empty
 from minires.arrays.threads import over_ranges
@@ -32,7 +36,7 @@ class Geometry(NamedTuple):
     OW: int
 
 
-def is_pointwise(g):
+def is_pointwise(g: Geometry) -> bool:
     """Is it a 1 x 1 kernel that sees each pixel once, so that the columns are the image itself?"""
     return g.KH == g.KW == g.SH == g.SW == 1 and g.top == g.bottom == g.left == g.right == 0
 
@@ -51,7 +55,7 @@ class Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def plan_of(xp, g, C, O) -> Plan:
+def plan_of(xp: ModuleType, g: Geometry, C: int, O: int) -> Plan:
     """The plan for images (N, H, W, C) and kernels (KH, KW, C, O), by their sizes alone."""
     P = pixels_at_once(xp, g, C, O)
     wide = side_by_side_geometry(g, P)
@@ -61,7 +65,7 @@ def plan_of(xp, g, C, O) -> Plan:
                 is_pointwise(g))
 
 
-def correlate(xp, images, kernels, g):
+def correlate(xp: ModuleType, images: Array, kernels: Array, g: Geometry) -> Array:
     """The correlation of images (N, H, W, C) with kernels (KH, KW, C, O): (N, OH, OW, O)."""
     N, C, O = len(images), images.shape[3], kernels.shape[3]
     plan = plan_of(xp, g, C, O)
@@ -79,7 +83,7 @@ def correlate(xp, images, kernels, g):
     return y
 
 
-def weight_gradient(xp, images, dy, g):
+def weight_gradient(xp: ModuleType, images: Array, dy: Array, g: Geometry) -> Array:
     """dweight from the columns of the images: (N, H, W, C) and (N, OH, OW, O) -> (KH, KW, C, O)."""
     N, C, O = len(images), images.shape[3], dy.shape[3]
     plan = plan_of(xp, g, C, O)
@@ -92,11 +96,13 @@ def weight_gradient(xp, images, dy, g):
             add_transposed(dkernels, columns, dy[some][block], plan)             # (K, pixels) @ (pixels, P·O)
         return dkernels
 
-    dkernels = sum(over_ranges(work, N, dy)).reshape(g.KH, plan.g.KW, C, plan.P * O)
+    total: Any = sum(over_ranges(work, N, dy))                                   # (parts, K, P·O)
+    dkernels = total.reshape(g.KH, plan.g.KW, C, plan.P * O)
     return gather_side_by_side(dkernels, g, plan.P)                              # (KH, KW', C, P·O) -> (KH, KW, C, O)
 
 
-def backward_from_columns_of_dy(xp, images, weight, dy, g, wants_dweight):
+def backward_from_columns_of_dy(xp: ModuleType, images: Array, weight: Array, dy: Array, g: Geometry,
+                                wants_dweight: bool) -> tuple[Array, Array]:
     """dx (N, H, W, C) and dweight (KH, KW, C, O) for stride 1, both from one set of columns: those of dy.
 
     Input pixel (h, w) met kernel place (kh, kw) where the output was (h - kh·DH, w - kw·DW). So with dy padded, dx is a
@@ -122,12 +128,13 @@ def backward_from_columns_of_dy(xp, images, weight, dy, g, wants_dweight):
                 add_transposed(dturned, columns, images[some][block], plan)      # (K, pixels) @ (pixels, C)
         return dturned
 
-    dturned = sum(over_ranges(work, N, dx)).reshape(g.KH, plan.g.KW, O, plan.P * C)
+    total: Any = sum(over_ranges(work, N, dx))                                   # (parts, K, P·C)
+    dturned = total.reshape(g.KH, plan.g.KW, O, plan.P * C)
     dweight = gather_side_by_side(dturned, of_dy, plan.P)[::-1, ::-1]            # -> (KH, KW, O, C), turned back
     return dx, dweight.transpose(0, 1, 3, 2)                                     # (KH, KW, O, C) -> (KH, KW, C, O)
 
 
-def pixels_at_once(xp, g, C, O):
+def pixels_at_once(xp: ModuleType, g: Geometry, C: int, O: int) -> int:
     """How many neighbouring outputs of a row, P, to compute as one output of P·O channels.
 
     BLAS is half as fast again with 32 columns as with 16, for which it has too few sums under way at a time; and where
@@ -141,12 +148,12 @@ def pixels_at_once(xp, g, C, O):
     return 2 if g.OW % 2 == 0 else 1
 
 
-def side_by_side_geometry(g, P):
+def side_by_side_geometry(g: Geometry, P: int) -> Geometry:
     """The sizes of the convolution that makes P neighbouring outputs at once: a wider kernel that takes longer strides."""
     return g._replace(KW=g.KW + (P - 1) * g.SW, SW=P * g.SW, OW=g.OW // P)
 
 
-def side_by_side(kernels, g, plan):
+def side_by_side(kernels: Array, g: Geometry, plan: Plan) -> Array:
     """The kernels of that convolution: (KH, KW, C, O) -> (KH, KW', C, P·O), copies of the kernels, each moved along."""
     KH, KW, C, O = kernels.shape
     if plan.P == 1:
@@ -157,7 +164,7 @@ def side_by_side(kernels, g, plan):
     return copies.reshape(KH, plan.g.KW, C, plan.P * O)
 
 
-def gather_side_by_side(dkernels, g, P):
+def gather_side_by_side(dkernels: Array, g: Geometry, P: int) -> Array:
     """The gradient of kernels from that of their copies, its sum: (KH, KW', C, P·O) -> (KH, KW, C, O)."""
     copies = dkernels.reshape(*dkernels.shape[:3], P, -1)                        # -> (KH, KW', C, P, O)
     total = copies[:, :g.KW, :, 0]
@@ -166,13 +173,13 @@ def gather_side_by_side(dkernels, g, P):
     return total
 
 
-def full_padding(g):
+def full_padding(g: Geometry) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) of dy, with which a correlation with the kernel turned by 180° gives dx."""
     return (g.DH * (g.KH - 1) - g.top, g.DH * (g.KH - 1) - g.bottom,
             g.DW * (g.KW - 1) - g.left, g.DW * (g.KW - 1) - g.right)
 
 
-def number_of_parts(xp, g, C, O):
+def number_of_parts(xp: ModuleType, g: Geometry, C: int, O: int) -> int:
     """KH to multiply each kernel row by itself, 1 to multiply all kernel rows at once.
 
     With one part, a window's KH·KW·C numbers stand in a row of the panel, and each pixel is copied KH·KW times. With KH
@@ -183,7 +190,7 @@ def number_of_parts(xp, g, C, O):
     return g.KH if cut and g.KH > 1 and g.SH == 1 and g.KW * C >= O else 1
 
 
-def column_panels(images, plan):
+def column_panels(images: Array, plan: Plan) -> Iterator[tuple[tuple[slice, slice], list[Array]]]:
     """The windows of the images as rows of matrices, a panel at a time.
 
     A whole batch of columns (KH·KW times the images) would leave the cache, and thin matrix products would wait for
@@ -224,7 +231,8 @@ def column_panels(images, plan):
             yield (slice(start, start + count), slice(row, row + rows)), columns
 
 
-def scratch(thread, xp, g, image_shape, dtype, at_once, rows_at_once, tall, halo):
+def scratch(thread: int, xp: ModuleType, g: Geometry, image_shape: tuple[int, ...], dtype: DTypeLike, at_once: int,
+            rows_at_once: int, tall: int, halo: int) -> tuple[Array, Array, Array]:
     """What `column_panels` works in: padded images, the view of them as windows, and the panel.
 
     On a CPU they are kept for the next call of this thread with the same sizes, as small nets spend much of their time on
@@ -243,7 +251,7 @@ def scratch(thread, xp, g, image_shape, dtype, at_once, rows_at_once, tall, halo
 kept_scratch = functools.lru_cache(maxsize=24)(scratch)  # about a megabyte each
 
 
-def multiply(columns, kernels, out, plan, scratch=None):
+def multiply(columns: list[Array], kernels: Array, out: Array, plan: Plan, scratch: Array | None = None) -> Array | None:
     """out = Σ columns[part] @ kernels[part], (n, rows, OW, K) @ (K, O) -> (n, rows, OW, O).
 
     In products that are small enough for BLAS's fast path. Returns its scratch array, for the next call to use again.
@@ -262,7 +270,7 @@ def multiply(columns, kernels, out, plan, scratch=None):
     return scratch
 
 
-def add_transposed(dkernels, columns, dy, plan):
+def add_transposed(dkernels: Array, columns: list[Array], dy: Array, plan: Plan) -> None:
     """dkernels[part] += Σ over pixels of columns[part] (n, rows, OW, K) times dy (n, rows, OW, O), likewise in products."""
     n, rows, OW, K = columns[0].shape
     O = dy.shape[3]
@@ -275,7 +283,7 @@ def add_transposed(dkernels, columns, dy, plan):
         dkernels[part] += products.reshape(-1, K, O).sum(axis=0)                 # (n, B, K, O) -> (K, O)
 
 
-def input_gradient(xp, shape, weight, dy, g):
+def input_gradient(xp: ModuleType, shape: tuple[int, ...], weight: Array, dy: Array, g: Geometry) -> Array:
     """dx for any stride: (N, OH, OW, O) -> (N, H, W, C).
 
     Pixels of x that lie SH rows and SW columns apart met the same places of the kernel. So x falls into SH·SW grids, and on
@@ -289,8 +297,9 @@ def input_gradient(xp, shape, weight, dy, g):
             columns = Grid.of_pixels(q, W, g.SW, g.DW, g.KW, g.left, g.OW)
             if rows is not None and columns is not None:                         # None: no window saw these pixels
                 turned = weight[:, :, rows.places][:, :, :, columns.places].transpose(2, 3, 0, 1)    # (kh, kw, O, C)
-                of_dy = Geometry(*turned.shape[:2], 1, 1, rows.dilation, columns.dilation, rows.before, rows.after,
-                                 columns.before, columns.after, rows.count, columns.count)
+                kh, kw = turned.shape[:2]
+                of_dy = Geometry(kh, kw, 1, 1, rows.dilation, columns.dilation, rows.before, rows.after,
+                                 columns.before, columns.after, rows.pixels, columns.pixels)
                 seen = dy[:, rows.outputs, columns.outputs]                      # (N, oh, ow, O)
                 dx[:, p::g.SH, q::g.SW] = correlate(xp, seen, turned, of_dy)
     return dx
@@ -307,20 +316,21 @@ class Grid(NamedTuple):
     outputs: slice  # those that saw any of the pixels
     before: int  # outputs missing before the first ...
     after: int  # ... and after the last, as if they were zero
-    count: int  # pixels
+    pixels: int  # how many
 
     @classmethod
-    def of_pixels(cls, first, length, stride, dilation, K, padding, outputs):
+    def of_pixels(cls, first: int, length: int, stride: int, dilation: int, K: int, padding: int,
+                  outputs: int) -> Grid | None:
         """The grid, or None where no output saw one of its pixels."""
         places = [k for k in reversed(range(K)) if (first + padding - k * dilation) % stride == 0]
-        count = -(-(length - first) // stride)                                   # rounded up
+        pixels = -(-(length - first) // stride)                                   # rounded up
         if not places:
             return None
         step = places[0] - places[1] if len(places) > 1 else 1
         low, high = [(first + padding - k * dilation) // stride for k in (places[0], places[-1])]
-        start, stop = max(0, low), min(outputs, high + count)
+        start, stop = max(0, low), min(outputs, high + pixels)
         if stop <= start:
             return None
         last = places[-1] - step
         return cls(slice(places[0], last if last >= 0 else None, -step), max(1, step * dilation // stride),
-                   slice(start, stop), start - low, high + count - stop, count)
+                   slice(start, stop), start - low, high + pixels - stop, pixels)

@@ -4,7 +4,9 @@ A batch (N, C, H, W) whose channels lie last in memory is a matrix of (pixels, c
 NumPy's inner loops want to be long; the lines are cut into blocks that stay in the cache.
 """
 import math
+from types import ModuleType
 
+from minires.arrays.backend import Array
 from minires.arrays.blocking import block_bytes
 from minires.arrays.memory import empty
 from minires.arrays.threads import over_ranges
@@ -13,7 +15,7 @@ LINE_LENGTH = 8192  # floats in a line of a block: NumPy's inner loops want to b
 SHORT_LENGTH = 2048  # floats in a line that is summed
 
 
-def as_lines(xp, x):
+def as_lines(xp: ModuleType, x: Array) -> tuple[Array, int]:
     """(the batch as lines, C): pixels with channels last, T pixels to a line; (N, C, H, W) or (N, C) -> (R, T·C)."""
     C = x.shape[1]
     pixels = x.transpose(0, 2, 3, 1) if x.ndim == 4 else x                       # (N, C, H, W) -> (N, H, W, C)
@@ -22,13 +24,13 @@ def as_lines(xp, x):
     return rows.reshape(-1, T * C), C
 
 
-def short_lines(lines, C):
+def short_lines(lines: Array, C: int) -> Array:
     """The same numbers in lines of which a sum stays in L1, (R, T·C) -> (R', T'·C)."""
     T = math.gcd(lines.shape[1] // C, max(1, SHORT_LENGTH // C))
     return lines.reshape(-1, T * C)
 
 
-def as_image(lines, shape):
+def as_image(lines: Array, shape: tuple[int, ...]) -> Array:
     """The inverse of `as_lines`: (R, T·C) -> (N, C, H, W) or (N, C)."""
     if len(shape) == 2:
         return lines.reshape(shape)
@@ -36,7 +38,7 @@ def as_image(lines, shape):
     return lines.reshape(N, H, W, C).transpose(0, 3, 1, 2)                       # (N, H, W, C) -> (N, C, H, W)
 
 
-def spread(xp, per_channel, lines):
+def spread(xp: ModuleType, per_channel: list[Array], lines: Array) -> list[Array]:
     """Vectors (C,) repeated along a line, each (T·C,), in the lines' precision."""
     spread_out = []
     for vector in per_channel:
@@ -46,7 +48,7 @@ def spread(xp, per_channel, lines):
     return spread_out
 
 
-def blocks(xp, lines, some=None):
+def blocks(xp: ModuleType, lines: Array, some: slice | None = None) -> list[slice]:
     """Slices that cut the lines, or some of them (a slice), into blocks which stay in the cache."""
     some = some or slice(0, len(lines))
     at_once = max(1, block_bytes(xp) // (lines.shape[1] * lines.dtype.itemsize))
@@ -56,7 +58,7 @@ def blocks(xp, lines, some=None):
     return found
 
 
-def batch_statistics(xp, lines, C):
+def batch_statistics(xp: ModuleType, lines: Array, C: int) -> tuple[Array, Array]:
     """Mean and biased variance of each channel, (C,) in float64, in one pass.
 
     E[x²] - E[x]² would lose all digits where the mean is large beside the spread. So the values are moved by a first guess
@@ -82,7 +84,7 @@ def batch_statistics(xp, lines, C):
     return guess + distance, var
 
 
-def gradient_sums(xp, dy_lines, x_lines, mean, C):
+def gradient_sums(xp: ModuleType, dy_lines: Array, x_lines: Array, mean: Array, C: int) -> tuple[Array, Array]:
     """Σ dy and Σ dy (x - mean) over all pixels, (C,) in float64."""
     [mean_lines] = spread(xp, [mean], x_lines)                                   # (C,) -> (T·C,)
 
@@ -99,12 +101,12 @@ def gradient_sums(xp, dy_lines, x_lines, mean, C):
     return sums_of_ranges(over_ranges(work, len(x_lines), x_lines), C)
 
 
-def line_sums(xp, lines):
+def line_sums(xp: ModuleType, lines: Array) -> Array:
     """Σ over lines, (R, L) -> (L,): a product with ones is many times faster than sum(axis=0)."""
     return xp.ones(len(lines), dtype=lines.dtype) @ lines                        # (R) @ (R, L) -> (L,)
 
 
-def sums_of_ranges(parts, C):
+def sums_of_ranges(parts: list[tuple[Array, Array]], C: int) -> tuple[Array, Array]:
     """Pairs of vectors in which the channels repeat, one pair from each thread, as one pair of (C,) in float64."""
     first, second = parts[0]
     for a, b in parts[1:]:
@@ -112,6 +114,6 @@ def sums_of_ranges(parts, C):
     return per_channel(first, C), per_channel(second, C)
 
 
-def per_channel(vector, C):
+def per_channel(vector: Array, C: int) -> Array:
     """The sum over the pixels of a line: (T·C,) -> (T, C) -> (C,) in float64."""
     return vector.reshape(-1, C).sum(axis=0, dtype="float64")
