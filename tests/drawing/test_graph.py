@@ -42,6 +42,22 @@ def test_nodes_tell_kind_label_and_shape():
     assert found[""] == ("CrossEntropy", "CrossEntropy", ())
 
 
+class MaxPool2d(mr.Op):
+    """A user's own op, which has the name of one of ours and not its attributes."""
+
+    def forward(self, x):
+        return x.max(axis=(2, 3))
+
+    def backward(self, dy):
+        raise NotImplementedError
+
+
+def test_an_own_op_with_the_name_of_one_of_ours_is_drawn_by_its_name():
+    x = mr.Tensor(np.zeros((1, 2, 4, 4)), requires_grad=True)
+    assert mr.draw(MaxPool2d()(x)).nodes[-1].label == "MaxPool2d"
+    assert mr.draw(ops.max_pool2d(x, 2)).nodes[-1].label == "MaxPool2d 2×2, /2"
+
+
 def test_shortcuts_go_past_the_layers_that_they_skip():
     found = edges(mr.draw(loss_of(small())))
     assert found["relu", "layer1.0"] == "shortcut"
