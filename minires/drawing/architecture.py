@@ -20,10 +20,12 @@ def architecture_of(graph: Graph, title: str) -> Diagram:
     full = diagram_of(graph, title)
     labels = {node.key: _label(node, graph, full) for node in full.nodes}
     main = [node for node in full.nodes if node.is_main]
-    place, shown = {}, []  # place: key -> how many shown layers stand at or before it
+    shown: list[Node] = []
+    place = {}  # key -> how many shown layers stand at or before it
     for node in main:
-        if labels[node.key]:
-            shown.append(Node(f"n{len(shown)}", node.name, labels[node.key], node.kind, node.shape))
+        label = labels[node.key]
+        if label:
+            shown.append(Node(f"n{len(shown)}", node.name, label, node.kind, node.shape))
         place[node.key] = len(shown)
     ways = [(way, place[way[0].source], place[way[-1].target]) for way in full.shortcuts if way[0].source in place]
     if any(end == len(shown) for _, _, end in ways):  # the net ends with a sum

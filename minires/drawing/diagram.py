@@ -1,4 +1,5 @@
 """`Diagram`: boxes and arrows as data, which the figures, the texts and the animation are made from."""
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,7 +28,7 @@ class Node:
     name: str
     label: str
     kind: str
-    shape: tuple
+    shape: tuple[int, ...]
     is_main: bool = True
 
 
@@ -65,34 +66,34 @@ class Diagram:
     """
 
     title: str
-    nodes: list
-    edges: list
+    nodes: list[Node]
+    edges: list[Edge]
     style: str = "layers"
     columns: int | None = None
     is_of_loss: bool = False
-    backward_order: list = field(default_factory=list)
+    backward_order: list[str] = field(default_factory=list)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Diagram {self.title!r}: {len(self.nodes)} boxes, {len(self.edges)} arrows>"
 
     def node(self, key: str) -> Node:
         """The node of this key."""
         return self.nodes[int(key[1:])]
 
-    def edges_to(self, key: str) -> list:
+    def edges_to(self, key: str) -> list[Edge]:
         """The edges that lead to a node."""
         return self._incoming.get(key, [])
 
     @cached_property
-    def _incoming(self) -> dict:
+    def _incoming(self) -> dict[str, list[Edge]]:
         """{key of a node: the edges that lead to it}."""
-        incoming: dict = {}
+        incoming: dict[str, list[Edge]] = {}
         for edge in self.edges:
             incoming.setdefault(edge.target, []).append(edge)
         return incoming
 
     @property
-    def shortcuts(self) -> list:
+    def shortcuts(self) -> list[list[Edge]]:
         """The shortcuts, each as the list of its edges: one edge where x goes past the layers unchanged."""
         found = []
         for edge in self.edges:
@@ -109,13 +110,13 @@ class Diagram:
         return any(edge.gradient not in (NOT_COMPUTED, NOT_WANTED) for edge in self.edges)
 
 
-def gradient_label(gradient) -> str:
+def gradient_label(gradient: float | str) -> str:
     """A norm in at most 8 characters; exactly 0 as "0"; a reason where there is none."""
     if isinstance(gradient, str):
         return gradient
     return "0" if gradient == 0 else f"{gradient:.2g}"
 
 
-def shape_label(shape) -> str:
+def shape_label(shape: Sequence[int]) -> str:
     """(1, 16, 32, 32) as "1 × 16 × 32 × 32"."""
     return " × ".join(str(n) for n in shape) if shape else "scalar"

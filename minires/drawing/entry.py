@@ -1,5 +1,10 @@
 """`draw(model_or_loss, path)`: the layers of a net, or the graph of a loss, as a figure, as text or as an animation."""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from minires.arguments import whole_number
 from minires.drawing import gradients as norms
@@ -8,8 +13,12 @@ from minires.drawing.diagram import Diagram
 from minires.drawing.graph import Graph, diagram_of
 from minires.drawing.model import graph_of_model
 from minires.drawing.output import formats, text
+from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
 from minires.nn.module import Module
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Drawing(Diagram):
@@ -19,7 +28,7 @@ class Drawing(Diagram):
     """
 
     @classmethod
-    def of(cls, diagram: Diagram):
+    def of(cls, diagram: Diagram) -> Drawing:
         """The same boxes and arrows."""
         return cls(**{each.name: getattr(diagram, each.name) for each in fields(Diagram)})
 
@@ -31,13 +40,13 @@ class Drawing(Diagram):
         """The diagram in the language of Mermaid, which GitHub, GitLab and Jupyter draw."""
         return text.mermaid([self])
 
-    def figure(self):
+    def figure(self) -> Figure:
         """A matplotlib `Figure` of it."""
         from minires.drawing.output import figure
 
         return figure.draw_figure([self])
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a file, in the format that the ending names; see `minires.draw`."""
         formats.save([self], path)
 
@@ -45,7 +54,9 @@ class Drawing(Diagram):
         return formats.svg([self])
 
 
-def draw(model_or_loss, path=None, *, input_shape=None, gradients=None, columns=None, title=None):
+def draw(model_or_loss: Module | Tensor | Sequence[Module] | Mapping[str, Module],
+         path: str | os.PathLike[str] | None = None, *, input_shape: Sequence[int] | None = None,
+         gradients: bool | None = None, columns: int | None = None, title: str | None = None) -> Any:
     """Draw a net or a loss, layer by layer: shortcuts go past the layers that they skip.
 
     Args:
@@ -110,12 +121,8 @@ def _of_tensor(root, gradients, title):
 
 
 def _architectures(models, input_shape):
-    named = models if isinstance(models, dict) else dict(enumerate(models))
-    if not named or not all(isinstance(model, Module) for model in named.values()):
+    named = models.items() if isinstance(models, dict) else [(type(model).__name__, model) for model in models]
+    if not named or not all(isinstance(model, Module) for _, model in named):
         raise ArgumentError("draw: a list or dict is of models whose architectures stand side by side, and this one "
                             + ("is empty" if not named else "holds something else"))
-    diagrams = []
-    for name, model in named.items():
-        title = name if isinstance(models, dict) else type(model).__name__
-        diagrams.append(architecture_of(graph_of_model(model, input_shape), title))
-    return diagrams
+    return [architecture_of(graph_of_model(model, input_shape), title) for title, model in named]

@@ -1,9 +1,11 @@
 """The norms that stand on the edges of a diagram: of a backward pass beside the user's, or of what was kept of one."""
 import math
 
+from minires.arrays.backend import Array
 from minires.arrays.norms import euclidean_norm
 from minires.debug.undisturbed import undisturbed
-from minires.drawing.diagram import NOT_KEPT, NOT_WANTED
+from minires.drawing.diagram import NOT_KEPT, NOT_WANTED, Diagram
+from minires.drawing.graph import Graph, Way
 from minires.engine.backward import backward_steps
 from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
@@ -11,7 +13,7 @@ from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
 
 
-def compute(diagram, graph):
+def compute(diagram: Diagram, graph: Graph) -> None:
     """Run a backward pass and write the norm of what flows on each edge; nobody's gradients change.
 
     Raises:
@@ -31,14 +33,14 @@ def compute(diagram, graph):
     diagram.backward_order = [diagram.nodes[first + group].key for group in flow.finished]
 
 
-def read_kept(diagram, graph):
+def read_kept(diagram: Diagram, graph: Graph) -> None:
     """Write the norms that an earlier backward pass has left: in the `grad` of leaves, and after `retain_grad()`.
 
     Without such a pass all stay "not computed yet". A tensor's `grad` is the sum over all that use it, so it is the
     gradient of an edge only where one layer does.
     """
     has_run = any(leaf.grad is not None for leaf in graph.order if isinstance(leaf, Tensor))
-    uses = {}
+    uses: dict[int, int] = {}
     for source, _ in graph.ways:
         uses[source] = uses.get(source, 0) + 1
     for edge, ((source, _), pairs) in zip(diagram.edges, graph.ways.items(), strict=True):
@@ -58,17 +60,18 @@ class _Flow(BackwardHook):
 
     def __init__(self, graph):
         self._group_of = dict(graph.group_of)
-        self._way_of = {}  # (group, id(op or leaf)) -> the way
+        self._way_of: dict[tuple[int, int], Way] = {}  # (group, id(op or leaf)) -> the way
         for way, pairs in graph.ways.items():
             for x, _ in pairs:
                 self._way_of[way[1], id(x)] = way
-        self._sums = {}  # (group, id(op or leaf)) -> array: few are added up, as most outputs are used once
-        self._norms = {}  # way -> 0-d arrays
-        self._left = {}  # group -> how many of its ops have yet to run
+        # by (group, id(op or leaf)); few are added up, as most outputs are used once
+        self._sums: dict[tuple[int, int], Array] = {}
+        self._norms: dict[Way, list[Array]] = {}  # of 0-d arrays
+        self._left: dict[int, int] = {}  # group -> how many of its ops have yet to run
         for group in graph.group_of.values():
             self._left[group] = self._left.get(group, 0) + 1
-        self._rebuilt = []
-        self.finished = []  # groups, in the order in which their backward was complete
+        self._rebuilt: list[Op] = []
+        self.finished: list[int] = []  # groups, in the order in which their backward was complete
 
     def after_rebuild(self, op, last):
         """The ops that take a checkpoint's place belong to its group."""

@@ -1,10 +1,14 @@
 """The diagram of a loss, or of any other result: its ops, grouped into the layers that called them."""
+from typing import Any, TypeAlias
+
 from minires.drawing.diagram import DOWNSAMPLE, INPUT, MAIN, NOT_WANTED, SHORTCUT, Diagram, Edge, Node
 from minires.drawing.label import op_label
 from minires.engine.backward import topological_order
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import BackwardError, DTypeError
+
+Way: TypeAlias = tuple[int, int]  # (source, target), by which what flows from one group to another is known
 
 
 class Graph:
@@ -14,17 +18,19 @@ class Graph:
         order: ops and leaves, each after its inputs.
         groups: lists of ops, one a node of the diagram; in forward order.
         group_of: {id(op): index of its group}.
-        ways: {(source, target): pairs (op or leaf, op)}: what flows from one group to another. A source below 0 is a leaf
-            or a constant that is drawn as a node of its own.
+        inputs: (source, its name, its shape, the leaf or None) of each leaf or constant that is drawn as a node of its own.
+        ways: {(source, target): pairs (op or leaf, op)}: what flows from one group to another. A source below 0 is one of
+            the `inputs`.
     """
 
     def __init__(self, root: Tensor):
-        check_has_graph(root)
         self.root = root
-        self.order = topological_order(root.op)
+        self.order: list[Op | Tensor] = topological_order(op_behind(root))
+        self.groups: list[list[Op]]
+        self.group_of: dict[int, int]
         self.groups, self.group_of = _grouped([op for op in self.order if isinstance(op, Op)])
-        self.inputs = []  # (source below 0, its name, its shape, the leaf or None)
-        self.ways = {}
+        self.inputs: list[tuple[int, str, tuple[int, ...], Tensor | None]] = []
+        self.ways: dict[Way, list[tuple[Op | Tensor | None, Op]]] = {}
         for op in self.order:
             if isinstance(op, Op):
                 self._add_ways(op)
@@ -50,8 +56,13 @@ class Graph:
         return self.inputs[-1][0]
 
 
-def check_has_graph(root):
-    """Raise where there is nothing to draw behind a tensor."""
+def op_behind(root: Any) -> Op:
+    """The op that made a tensor.
+
+    Raises:
+        DTypeError: this is no tensor.
+        BackwardError: there is nothing to draw behind it.
+    """
     if not isinstance(root, Tensor):
         raise DTypeError(f"draw: expected a model (an nn.Module), a loss (a Tensor) or a list of models, got "
                          f"{type(root).__name__}")
@@ -61,6 +72,7 @@ def check_has_graph(root):
     if root.op.released:
         raise BackwardError(f"draw: the graph behind {root!r} was freed by its backward(). Draw it before that, with "
                             "gradients=True for the norms, or keep it: backward(retain_graph=True)")
+    return root.op
 
 
 def diagram_of(graph: Graph, title: str) -> Diagram:
@@ -78,7 +90,8 @@ def diagram_of(graph: Graph, title: str) -> Diagram:
         last = ops[-1]
         nodes.append(Node(key[number], last.layer or (last.output is not None and last.output.name) or "",
                           " + ".join(op_label(op) for op in ops), type(ops[0]).__name__, last.made[0], number in main))
-    edges, after_main = [], set(main)
+    edges: list[Edge] = []
+    after_main = set(main)
     for (source, target), pairs in graph.ways.items():  # in the order of the targets, so that sources have been seen
         if source not in after_main:
             kind = INPUT
@@ -99,7 +112,8 @@ def _grouped(ops):
     An op joins the group before it if that is all that it was computed from, so no group leads back into itself; and if
     the group has no op of its class yet, as a second one tells of a second call of the layer. A shortcut-add stands alone.
     """
-    groups, group_of = [], {}
+    groups: list[list[Op]] = []
+    group_of: dict[int, int] = {}
     for op in ops:
         before = {group_of[id(x)] for x in op.inputs if isinstance(x, Op)}
         number = before.pop() if len(before) == 1 else None
@@ -128,7 +142,8 @@ def _is_shown(op, i, x, is_first):
 
 def _main_way(graph):
     """{number of a group or an input on the main way: its place}."""
-    depth, before = {number: 0 for number, *_ in graph.inputs}, {}
+    depth = {number: 0 for number, *_ in graph.inputs}
+    before: dict[int, list[int]] = {}
     for (source, target) in graph.ways:
         before.setdefault(target, []).append(source)
     for target in range(len(graph.groups)):

@@ -1,5 +1,6 @@
 """A model's graph: it is run once on an example, without a trace in the model."""
 import contextlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from minires.models import FlatNet, ResNet
 from minires.nn.module import Module
 
 
-def graph_of_model(model: Module, input_shape=None) -> Graph:
+def graph_of_model(model: Module, input_shape: Sequence[int] | None = None) -> Graph:
     """The graph of one run on zeros, in evaluation mode.
 
     Args:
@@ -37,7 +38,7 @@ def graph_of_model(model: Module, input_shape=None) -> Graph:
     return Graph(output)
 
 
-def known_input_shape(model: Module) -> tuple:
+def known_input_shape(model: Module) -> tuple[int, ...]:
     """The shape of one image for a net of `minires.models`."""
     if isinstance(model, ResNet):
         size = 224 if model.maxpool is not None else 32

@@ -1,9 +1,14 @@
 """The residual units by name, each a real block of a net: what `minires draw block` shows."""
+from collections.abc import Callable
+
 from minires import models
+from minires.drawing.diagram import Diagram
 from minires.drawing.graph import diagram_of
 from minires.drawing.model import graph_of_model
+from minires.nn.module import Module
 
-UNITS = {  # name: (title, how the block is made, the shape of its input)
+# name: (title, how the block is made, the shape of its input)
+UNITS: dict[str, tuple[str, Callable[[], Module], tuple[int, ...]]] = {
     "block": ("BasicBlock", lambda: models.BasicBlock(64, 64), (1, 64, 56, 56)),
     "bottleneck": ("Bottleneck", lambda: models.Bottleneck(256, 64), (1, 256, 56, 56)),
     "preactivation": ("PreactivationBasicBlock", lambda: models.PreactivationBasicBlock(64, 64), (1, 64, 56, 56)),
@@ -15,7 +20,7 @@ UNITS = {  # name: (title, how the block is made, the shape of its input)
 }
 
 
-def unit_diagram(name: str):
+def unit_diagram(name: str) -> Diagram:
     """The diagram of a unit, by its name in `UNITS`."""
     title, make, shape = UNITS[name]
     return diagram_of(graph_of_model(make(), shape), title)

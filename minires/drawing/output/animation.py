@@ -4,14 +4,17 @@ import dataclasses
 import io
 import math
 import re
+from collections.abc import Sequence
 from html import escape
 
 from matplotlib import rc_context
 from matplotlib.animation import FuncAnimation
 from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 from PIL import Image
 
-from minires.drawing.diagram import NOT_WANTED, gradient_label
+from minires.drawing.diagram import NOT_WANTED, Diagram, gradient_label
 from minires.drawing.output import figure
 from minires.drawing.output.figure import colour
 from minires.drawing.output.style import FONT, GREY, INK, RED, fills_of
@@ -28,7 +31,7 @@ SYMBOLS = {  # of the buttons, which matplotlib takes from a font on the network
 }
 
 
-def html(diagrams) -> str:
+def html(diagrams: Sequence[Diagram]) -> str:
     """The page. Each frame marks the layer whose backward runs, and the norms that it hands back appear on its arrows.
 
     Args:
@@ -57,15 +60,16 @@ class Film:
         length: the number of frames: the first shows what there is before the pass, each later one a step of it.
     """
 
-    def __init__(self, diagram):
+    def __init__(self, diagram: Diagram):
         self.diagram = diagram
+        self.figure: Figure
         self.figure, [self._drawing] = figure.draw([diagram], head=0.3)
         self._status = self.figure.axes[0].text(self.figure.get_figwidth() / 2, 0.22, "", fontsize=9, fontfamily=FONT,
                                                 ha="center", va="center", color=INK)
         self._at_once = 1  # layers in a frame
         self._palette = _palette(diagram)
         self._looks = {key: (patch.get_edgecolor(), patch.get_linewidth()) for key, patch in self._drawing.boxes.items()}
-        self._into = {}  # key: indices of the edges that lead to the node
+        self._into: dict[str, list[int]] = {}  # key: indices of the edges that lead to the node
         for i, edge in enumerate(diagram.edges):
             self._into.setdefault(edge.target, []).append(i)
 
@@ -74,7 +78,7 @@ class Film:
         """How many frames there are."""
         return 1 + math.ceil(len(self.diagram.backward_order) / self._at_once)
 
-    def choose_size(self):
+    def choose_size(self) -> None:
         """Choose the resolution, or how many layers a frame takes, so that the file stays small."""
         for i in range(self.length):
             self.show(i)
@@ -90,7 +94,7 @@ class Film:
         frame.save(target, "png", compress_level=9)
         return target.getvalue()
 
-    def start(self):
+    def start(self) -> None:
         """As before the backward pass."""
         for arrow, number in zip(self._drawing.arrows, self._drawing.numbers, strict=True):
             arrow.set_color(WAITING)
@@ -100,10 +104,11 @@ class Film:
         self._mark([])
         self._status.set_text("Before the backward pass")
 
-    def show(self, i):
+    def show(self, i: int) -> None:
         """Frame i, of which all before have been shown."""
         if i == 0:
-            return self.start()
+            self.start()
+            return
         keys = self.diagram.backward_order[(i - 1) * self._at_once:i * self._at_once]
         self._mark(keys)
         for key in keys:
@@ -135,7 +140,8 @@ class Film:
 def _palette(diagram):
     """An image whose palette has the colours of the figure, and those between them and their surroundings."""
     fills, arrows = {*fills_of(diagram).values()}, [colour(10.0 ** (-i / 8), LogNorm(1e-3, 1)) for i in range(25)]
-    pairs = [("white", fill) for fill in fills] + [(fill, INK) for fill in fills]
+    pairs: list[tuple[ColorType, ColorType]] = [("white", fill) for fill in fills]
+    pairs += [(fill, INK) for fill in fills]
     pairs += [("white", each) for each in (*arrows, RED, WAITING, GREY, INK)]
     colours = []
     for one, other in pairs:

@@ -1,23 +1,30 @@
 """The figures of diagrams, drawn with matplotlib: boxes, arrows, the gradients on the arrows, and what it all means."""
 import math
+from collections.abc import Sequence
+from typing import TypeGuard
 
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Patch
 from matplotlib.path import Path
+from matplotlib.text import Text
 from matplotlib.ticker import NullLocator
+from matplotlib.typing import ColorType
 
-from minires.drawing.diagram import DOWNSAMPLE, INPUT, SHORTCUT, gradient_label
-from minires.drawing.output.geometry import LEFT, ON, RIGHT, Geometry
+from minires.arrays.backend import MaybeNone
+from minires.drawing.diagram import DOWNSAMPLE, INPUT, SHORTCUT, Diagram, Edge, gradient_label
+from minires.drawing.output.geometry import LEFT, ON, RIGHT, Geometry, Point, Route
 from minires.drawing.output.style import FONT, GREY, INK, RED, fills_of, lines_of, text_width
 
 EDGE = 0.2  # around everything
 BETWEEN = 0.5  # between two diagrams
 TITLE = 0.42  # above each
+PALE = "#b5b5b5"  # an arrow on which no gradient comes
 WORDS = {"shortcut": "shortcut: x itself", "downsample": "side branch with layers of its own", "input": "further input"}
 
 
@@ -29,25 +36,28 @@ class Artists:
             patch}, where a shortcut begins.
     """
 
-    def __init__(self, ax, geometry, left, top, norm):
+    def __init__(self, ax: Axes, geometry: Geometry, left: float, top: float, norm: LogNorm | None):
         self.geometry = geometry
-        self.diagram = geometry.diagram
+        self.diagram: Diagram = geometry.diagram
         self._ax, self._left, self._top = ax, left, top
         self._norm = norm  # of the colours
         self._draw_title()
-        self.arrows, self.numbers, self.dots = [], [], {}
+        self.arrows: list[FancyArrowPatch] = []
+        self.numbers: list[Text | MaybeNone] = []
+        self.dots: dict[int, Patch] = {}
         for edge, route in zip(self.diagram.edges, geometry.routes, strict=True):
             self._draw_edge(edge, route)
         fills = fills_of(self.diagram)
-        self.boxes = {node.key: self._draw_box(node, fills[node.key]) for node in self.diagram.nodes}
+        self.boxes: dict[str, FancyBboxPatch] = {
+            node.key: self._draw_box(node, fills[node.key]) for node in self.diagram.nodes}
         if self.diagram.style == "architecture":
             self._draw_sizes()
 
-    def colour_of(self, gradient):
+    def colour_of(self, gradient: float | str) -> ColorType:
         """The colour of an arrow on which this stands."""
         return colour(gradient, self._norm)
 
-    def _at(self, x, y):
+    def _at(self, x: float, y: float) -> Point:
         return self._left + x, self._top + TITLE + y
 
     def _text(self, x, y, text, size, **options):
@@ -75,7 +85,7 @@ class Artists:
                        weight="bold" if bold else "normal")
         return patch
 
-    def _draw_edge(self, edge, route):
+    def _draw_edge(self, edge: Edge, route: Route):
         is_shortcut = edge.kind in (SHORTCUT, DOWNSAMPLE)
         shade = self.colour_of(edge.gradient)
         arrow = FancyArrowPatch(path=rounded([self._at(*corner) for corner in route.corners]), arrowstyle="-|>",
@@ -106,13 +116,13 @@ class Artists:
                 self._text(x - width / 2 - 0.08, y, f"{size[0]} × {size[1]}", 7, ha="right", color="#555555")
 
 
-def draw_figure(diagrams) -> Figure:
+def draw_figure(diagrams: Sequence[Diagram]) -> Figure:
     """A figure of diagrams side by side."""
     return draw(diagrams)[0]
 
 
-def draw(diagrams, head=0.0):
-    """(the figure of diagrams side by side, a `Drawing` for each), with so many inches to spare at the top."""
+def draw(diagrams: Sequence[Diagram], head: float = 0.0) -> tuple[Figure, list[Artists]]:
+    """(the figure of diagrams side by side, the `Artists` of each), with so many inches to spare at the top."""
     geometries = [Geometry(diagram, _margin(diagram)) for diagram in diagrams]
     widths = [max(geometry.width, text_width(diagram.title, 11, True))
               for diagram, geometry in zip(diagrams, geometries, strict=True)]
@@ -133,7 +143,7 @@ def draw(diagrams, head=0.0):
     return figure, drawings
 
 
-def rounded(corners, radius=0.07) -> Path:
+def rounded(corners: Sequence[Point], radius: float = 0.07) -> Path:
     """A path through corners with a quarter of a circle, nearly, at each."""
     points, codes = [corners[0]], [Path.MOVETO]
     for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
@@ -148,23 +158,23 @@ def _toward(start, end, distance):
     return start[0] + (end[0] - start[0]) * share, start[1] + (end[1] - start[1]) * share
 
 
-def colour(gradient, norm):
+def colour(gradient: float | str, norm: LogNorm | MaybeNone) -> ColorType:
     """Of an arrow: by the norm where there is one, red where it is not finite, grey where it is 0 or not kept."""
-    if norm is None and isinstance(gradient, str):
-        return INK
-    if isinstance(gradient, str) or gradient == 0:
-        return "#b5b5b5"
+    if isinstance(gradient, str):
+        return INK if norm is None else PALE
+    if gradient == 0:
+        return PALE
     return colormaps["viridis_r"](0.12 + 0.88 * norm(gradient)) if _is_drawable(gradient) else RED
 
 
-def text_colour(gradient):
+def text_colour(gradient: float | str) -> ColorType:
     """Of what stands on an arrow."""
     if isinstance(gradient, str):
         return GREY
     return INK if _is_drawable(gradient) else RED
 
 
-def _is_drawable(gradient):
+def _is_drawable(gradient: float | str) -> TypeGuard[float]:
     return not isinstance(gradient, str) and 0 < gradient < math.inf
 
 
@@ -185,7 +195,7 @@ def _legend(diagrams):
     return {words[kind]: kind for kind in (SHORTCUT, DOWNSAMPLE, INPUT) if kind in kinds}
 
 
-def kind_of_notes(notes) -> str:
+def kind_of_notes(notes: Sequence[str]) -> str:
     """What the layers on the shortcuts have in common, in a few words."""
     kinds = []
     for note in notes:

@@ -1,7 +1,10 @@
 """Diagrams as files: the ending of the path names the format."""
 import io
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from minires.drawing.diagram import Diagram
 from minires.drawing.output import text
 from minires.errors import ArgumentError, file_errors
 from minires.text.files import ELSEWHERE
@@ -11,7 +14,7 @@ ENDINGS = (*PICTURES, ".dot", ".gv", ".mmd", ".html")
 DPI = 130
 
 
-def check_ending(path) -> str:
+def check_ending(path: str | os.PathLike[str]) -> str:
     """The ending of a path, in small letters.
 
     Raises:
@@ -24,7 +27,7 @@ def check_ending(path) -> str:
     return ending
 
 
-def save(diagrams, path):
+def save(diagrams: Sequence[Diagram], path: str | os.PathLike[str]) -> None:
     """Write diagrams, side by side, to a file.
 
     Raises:
@@ -32,6 +35,7 @@ def save(diagrams, path):
         FileError: the file cannot be written.
     """
     ending = check_ending(path)
+    content: str | bytes
     if ending == ".html":
         from minires.drawing.output import animation
 
@@ -44,7 +48,7 @@ def save(diagrams, path):
         Path(path).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def picture(diagrams, kind: str) -> bytes:
+def picture(diagrams: Sequence[Diagram], kind: str) -> bytes:
     """The figure as "png", "svg" or "pdf": the same bytes for the same diagram."""
     from matplotlib import rc_context
 
@@ -57,6 +61,6 @@ def picture(diagrams, kind: str) -> bytes:
     return target.getvalue()
 
 
-def svg(diagrams) -> str:
+def svg(diagrams: Sequence[Diagram]) -> str:
     """The figure as SVG text, for a notebook."""
     return picture(diagrams, "svg").decode("utf-8")

@@ -1,12 +1,15 @@
 """The lengths of a diagram: where each box stands and each arrow runs, in inches; y counts downward."""
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from minires.drawing.diagram import INPUT
+from minires.drawing.diagram import INPUT, Diagram
 from minires.drawing.output.layout import Layout
-from minires.drawing.output.style import lines_of, style_of, text_width
+from minires.drawing.output.style import Style, lines_of, style_of, text_width
 
 BETWEEN = 0.35  # from one column to the next
 SIDE_GAP = 0.25  # left of a side column; more where a number stands there
+
+Point: TypeAlias = tuple[float, float]  # (x, y)
 
 LEFT, RIGHT, ON = "left", "right", "on"  # where the text of an arrow stands
 
@@ -15,8 +18,8 @@ LEFT, RIGHT, ON = "left", "right", "on"  # where the text of an arrow stands
 class Route:
     """The corners of an arrow, and the middle of the text that may stand on it."""
 
-    corners: list  # (x, y)
-    text_at: tuple
+    corners: list[Point]
+    text_at: Point
     text_is: str = ON  # beside the line, or on it
 
 
@@ -30,14 +33,14 @@ class Geometry:
         margin: room at the left of each column, for the sizes of images or the norms of gradients.
     """
 
-    def __init__(self, diagram, margin: float):
+    def __init__(self, diagram: Diagram, margin: float):
         self.diagram = diagram
-        self.style = style_of(diagram)
+        self.style: Style = style_of(diagram)
         self.margin = margin
-        self.box_width = max(0.9, self._widest(True))
-        self.side_width = max(0.6, self._widest(False))
+        self.box_width: float = max(0.9, self._widest(True))
+        self.side_width: float = max(0.6, self._widest(False))
         column_width = margin + self.box_width + 1.0
-        self.layout = Layout(diagram, self.style.row_height, column_width)
+        self.layout: Layout = Layout(diagram, self.style.row_height, column_width)
         self._side_gap = SIDE_GAP + (0.4 if diagram.has_gradients else 0)
         columns = range(len(self.layout.heights))
         self._lanes_width = [self.style.lane * (self.layout.lanes_of(i) + 0.5) * (self.layout.lanes_of(i) > 0)
@@ -45,11 +48,11 @@ class Geometry:
         side = self.side_width + self._side_gap
         widths = [margin + self.box_width + self._lanes_width[i] + self.layout.sides_of(i) * side for i in columns]
         self._lefts = [sum(widths[:i]) + i * BETWEEN for i in columns]
-        self.width = self._lefts[-1] + widths[-1]
+        self.width: float = self._lefts[-1] + widths[-1]
         self._top = 0.3 if len(columns) > 1 else 0.05  # the line from the column before comes in at the top
-        self.height = self._top + max(self.layout.heights) * self.style.row_height
-        self.boxes = {node.key: self._box(node) for node in diagram.nodes}
-        self.routes = [self._route(i, edge) for i, edge in enumerate(diagram.edges)]
+        self.height: float = self._top + max(self.layout.heights) * self.style.row_height
+        self.boxes: dict[str, tuple[float, float, float, float]] = {node.key: self._box(node) for node in diagram.nodes}
+        self.routes: list[Route] = [self._route(i, edge) for i, edge in enumerate(diagram.edges)]
 
     def _widest(self, is_main):
         style = self.style

@@ -34,16 +34,16 @@ class Layout:
         self.diagram = diagram
         self._beside = _weights(diagram)
         self._rows = _rows(diagram, self._beside)
-        self._spans = []  # (first row, last row) of what goes past the main way
+        self._spans: list[tuple[float, float]] = []  # (first row, last row) of what goes past the main way
         side_of = self._place_side_nodes()
-        self.lanes = self._lanes()
+        self.lanes: dict[int, int] = self._lanes()
         starts = self._column_starts(row_height, column_width)
-        self.spots = {}
+        self.spots: dict[str, Spot] = {}
         for key, row in self._rows.items():
             column = max([i for i, start in enumerate(starts) if start <= row], default=0)
             self.spots[key] = Spot(column, row - starts[column], side_of.get(key, 0))
         self._keep_side_nodes_together()
-        self.heights = [1 + max((spot.row for spot in self.spots.values() if spot.column == i), default=0)
+        self.heights: list[float] = [1 + max((spot.row for spot in self.spots.values() if spot.column == i), default=0)
                         for i in range(len(starts))]
 
     def lanes_of(self, column: int) -> int:
@@ -57,7 +57,8 @@ class Layout:
 
     def _place_side_nodes(self):
         """{key: side column}; weights first, so that nothing stands between them and their ops."""
-        side_of, taken = {}, []  # taken: (first row, last row, side column)
+        side_of: dict[str, int] = {}
+        taken: list[tuple[float, float, int]] = []  # (first row, last row, side column)
         for target in dict.fromkeys(self._beside.values()):
             weights = [key for key, op in self._beside.items() if op == target]
             for i, key in enumerate(reversed(weights)):  # the last beside the op, unless a chain of layers comes in there
@@ -78,13 +79,14 @@ class Layout:
         for node in reversed(self.diagram.nodes):
             if node.is_main or node.key in seen:
                 continue
-            chain = [node.key]
-            while chain[0] is not None:
-                seen.add(chain[0])
-                before = [edge.source for edge in self.diagram.edges_to(chain[0])
+            chain: list[str] = []
+            before = [node.key]
+            while before:
+                chain.insert(0, before[0])
+                seen.add(before[0])
+                before = [edge.source for edge in self.diagram.edges_to(before[0])
                           if edge.source not in seen and not self.diagram.node(edge.source).is_main]
-                chain.insert(0, before[0] if before else None)
-            yield chain[1:]
+            yield chain
 
     def _stand(self, chain, start, end, side_of, taken):
         """Spread nodes over the rows between `start` and `end`, in the first side column that is free there."""
@@ -98,7 +100,8 @@ class Layout:
             side_of[key] = side
 
     def _lanes(self):
-        lanes, taken = {}, []
+        lanes: dict[int, int] = {}
+        taken: list[tuple[float, float, int]] = []  # (first row, last row, lane)
         is_architecture = self.diagram.style == "architecture"  # its shortcuts end on the arrow above their target
         past = [(self._rows[edge.target] - self._rows[edge.source], i) for i, edge in enumerate(self.diagram.edges)
                 if edge.kind != "main" and self.diagram.node(edge.source).is_main and self.diagram.node(edge.target).is_main]
@@ -123,10 +126,10 @@ class Layout:
                 columns = max(2, round((count * row_height / column_width) ** 0.5))
         wanted = count / columns
         rows = sorted(self._rows[node.key] for node in self.diagram.nodes if node.is_main)
-        passed = set()
+        passed: set[float] = set()
         for first, last in self._spans:
             passed.update(row for row in range(math.floor(first) + 1, math.ceil(last)) if first < row < last)
-        starts = [0]
+        starts: list[float] = [0]
         for row, following in pairwise(rows):
             is_near = abs(following - len(starts) * wanted) <= 0.5 * wanted
             if row not in passed and is_near and len(starts) < columns:
@@ -158,7 +161,7 @@ def _chains_into(diagram, key, beside):
 
 def _rows(diagram, beside):
     """{key: row}: each node below all that it is computed from, with a row for each weight that stands beside it."""
-    rows = {}
+    rows: dict[str, float] = {}
     for node in diagram.nodes:  # in forward order
         above = [rows[edge.source] + 1 for edge in diagram.edges_to(node.key) if edge.source not in beside]
         weights = list(beside.values()).count(node.key)

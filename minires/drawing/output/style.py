@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from minires.drawing.diagram import shape_label
+from minires.drawing.diagram import Diagram, Node, shape_label
 
 FONT = "DejaVu Sans"  # comes with matplotlib
 INK, GREY, RED = "#222222", "#8a8a8a", "#b3001b"
@@ -35,7 +35,7 @@ class Style:
         return self.box_height + self.gap
 
 
-def style_of(diagram) -> Style:
+def style_of(diagram: Diagram) -> Style:
     """The measures for a diagram: gradients need room between the boxes."""
     if diagram.style == "architecture":
         return Style(box_height=0.215, gap=0.15, title_size=8, label_size=7, lane=0.22)
@@ -46,7 +46,7 @@ def style_of(diagram) -> Style:
     return Style(box_height=0.38, gap=0.2, title_size=8, label_size=7, lane=0.26)
 
 
-def lines_of(diagram, node) -> list:
+def lines_of(diagram: Diagram, node: Node) -> list[tuple[str, bool]]:
     """The text of a box: [(text, is it bold?)]."""
     if diagram.style == "architecture":
         return [(node.label, False)]
@@ -62,7 +62,7 @@ def lines_of(diagram, node) -> list:
     return [(node.name, True), (node.label + shape, False)]
 
 
-def fills_of(diagram) -> dict:
+def fills_of(diagram: Diagram) -> dict[str, str]:
     """{key: colour of the box}: by what a layer does; in an architecture by the size of the image."""
     if diagram.style != "architecture":
         return {node.key: FILL_OF_KIND.get(node.kind.split(" ")[0], OTHER) for node in diagram.nodes}

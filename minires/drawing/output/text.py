@@ -1,11 +1,22 @@
 """Diagrams as text: in DOT, the language of Graphviz, and in that of Mermaid."""
-from minires.drawing.diagram import DOWNSAMPLE, INPUT, MAIN, NOT_COMPUTED, SHORTCUT, gradient_label, shape_label
+from collections.abc import Sequence
+
+from minires.drawing.diagram import (
+    DOWNSAMPLE,
+    INPUT,
+    MAIN,
+    NOT_COMPUTED,
+    SHORTCUT,
+    Diagram,
+    gradient_label,
+    shape_label,
+)
 
 DOT_STYLE = {SHORTCUT: "bold", DOWNSAMPLE: "dotted", INPUT: "dashed"}
 MERMAID_ARROW = {MAIN: "-->", SHORTCUT: "==>", DOWNSAMPLE: "-.->", INPUT: "-->"}
 
 
-def dot(diagrams) -> str:
+def dot(diagrams: Sequence[Diagram]) -> str:
     """A DOT digraph; several diagrams become clusters of one."""
     lines = ["digraph minires {", '  node [shape=box, style="rounded,filled", fillcolor=white, fontname="Helvetica"];',
              '  edge [fontname="Helvetica", fontsize=10];']
@@ -23,7 +34,7 @@ def dot(diagrams) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def mermaid(diagrams) -> str:
+def mermaid(diagrams: Sequence[Diagram]) -> str:
     """A Mermaid flowchart; several diagrams become subgraphs of one. Shortcuts are thick, dotted where the shape changes."""
     lines = ["flowchart TD"]
     for i, diagram in enumerate(diagrams):
