@@ -1,10 +1,13 @@
 """The first steps of a training, as a curve: the loss of each step, and the gradients on the way. For comparing nets."""
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minires.arrays.backend import to_host
+from minires.arrays.backend import Array, MaybeNone, to_host
 from minires.data import Batches
+from minires.nn.module import Module
 from minires.optim import SGD
 from minires.recording.record import GradientRecord, stack_records
 from minires.recording.recorder import record_gradients
@@ -15,14 +18,16 @@ class Curve(NamedTuple):
     """What a net did in its first steps."""
 
     losses: np.ndarray  # (steps,): the mean loss of each step's batch before the step was made, in nats
-    record: GradientRecord | None  # a row for each of the recorded steps
+    record: GradientRecord | MaybeNone  # a row for each of the recorded steps; None where there are none
 
     def last(self, steps: int) -> float:
         """The mean loss over the last steps."""
         return float(self.losses[-steps:].mean())
 
 
-def train_briefly(make_model, images, labels, seed, steps, lr=0.1, batch_size=64, record_steps=(), device="cpu") -> Curve:
+def train_briefly(make_model: Callable[..., Module], images: np.ndarray, labels: np.ndarray, seed: int, steps: int,
+                  lr: ArrayLike = 0.1, batch_size: int = 64, record_steps: Collection[int] = (),
+                  device: str = "cpu") -> Curve:
     """Train a net for some steps of SGD with momentum 0.9 and weight decay 1e-4, as He et al. 2015, section 4.2.
 
     Args:
@@ -39,7 +44,8 @@ def train_briefly(make_model, images, labels, seed, steps, lr=0.1, batch_size=64
     rates = np.broadcast_to(lr, steps)
     optimizer = SGD(model.parameters(), lr=float(rates[0]), momentum=0.9, weight_decay=1e-4)
     batches = Batches(images, labels, batch_size, seed=seed, drop_last=True)
-    losses, records = [], []
+    losses: list[Array] = []
+    records: list[GradientRecord] = []
     while len(losses) < steps:
         for x, y in batches:
             step = len(losses)

@@ -1,13 +1,19 @@
 """A lesson's checks: measured numbers beside what was predicted, as a table, as CSV, and as data for the claims page."""
+from __future__ import annotations
+
 import json
 import math
+import os
 import statistics
 import sys
 import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minires.course.claims import Claim, find_claim
 from minires.errors import ArgumentError, DataError, file_errors
@@ -15,8 +21,12 @@ from minires.text.files import write_csv, write_text
 from minires.text.numbers import range_text, short, whole
 from minires.text.tables import text_table
 
+if TYPE_CHECKING:
+    from minires.course.lesson import Options
+
 AGREES, CONTRADICTS, NOT_SEEN = "agrees", "contradicts", "not seen in this run"
 RESULTS = "results.json"  # the name of the file that `Checks.finish` leaves in a lesson's folder
+Results: TypeAlias = dict[str, Any]  # of a lesson, as `read_results` gives them
 
 
 @dataclass(frozen=True)
@@ -24,13 +34,13 @@ class Check:
     """One row of a lesson's table: what was measured, and what a theory or a claim predicts for it."""
 
     what: str
-    values: tuple  # the measured numbers: one a seed, or one that stands for all seeds
+    values: tuple[float, ...]  # the measured numbers: one a seed, or one that stands for all seeds
     low: float  # the range that is predicted
     high: float
     source: str  # of the prediction
     seeds: int | None = None  # how many the values rest on; 0 of what no seed touches; None: all of the lesson's
     claim: Claim | None = None
-    contrary: tuple | None = None  # a claim's opposite: (low, high)
+    contrary: tuple[float, ...] | None = None  # a claim's opposite: (low, high)
     expect: str | None = AGREES  # what --check insists on; None: nothing, the row only reports
     published: bool = False  # are the values somebody else's, printed beside ours?
     comment: str = ""  # a sentence that the row supports where it comes out as expected
@@ -83,10 +93,11 @@ class Check:
         return self.verdict if self.agrees else f"{self.verdict} (!)"
 
 
-class Checks(list):
+class Checks(list[Check]):
     """A lesson's checks, printed as `measured | predicted | source | agrees?`."""
 
-    def add(self, what: str, measured, low: float, high: float, source: str, seeds: int | None = None, required=True):
+    def add(self, what: str, measured: ArrayLike, low: float, high: float, source: str, seeds: int | None = None,
+            required: bool = True) -> None:
         """Add a row: `measured` is predicted to lie in [low, high], by `source`.
 
         Args:
@@ -101,8 +112,9 @@ class Checks(list):
         self.append(Check(what, _numbers(what, measured), low, high, source, _seeds(measured, seeds),
                           expect=AGREES if required else None))
 
-    def claim(self, claim, what: str, measured, low: float, high: float, contrary=None, expect: str | None = AGREES,
-              seeds: int | None = None, published: bool = False, comment: str = ""):
+    def claim(self, claim: str | Claim, what: str, measured: ArrayLike, low: float, high: float,
+              contrary: Sequence[float] | None = None, expect: str | None = AGREES, seeds: int | None = None,
+              published: bool = False, comment: str = "") -> None:
         """Add a row for a claim: if the claim is right, `measured` lies in [low, high].
 
         The verdict is "agrees" where it does so on every seed, "contradicts" where it lies in `contrary` on every seed, and
@@ -143,14 +155,14 @@ class Checks(list):
                  check.source, check.agrees_text) for check in self]
         return "\n".join(text_table(rows, head, between=" | "))
 
-    def to_csv(self, path):
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the rows as CSV: what, measured, low, high, source, verdict, agrees."""
         head = ["what", "measured", "low", "high", "source", "verdict", "agrees"]
         rows = [[check.what, repr(check.measured), check.low, check.high, check.source, check.verdict, check.agrees]
                 for check in self]
         write_csv(path, head, rows, "cannot write the checks")
 
-    def finish(self, options, take_home=()):
+    def finish(self, options: Options, take_home: Iterable[str] = ()) -> None:
         """Print the table, keep it as checks.csv and results.json, say what to take home and where the results lie.
 
         Args:
@@ -177,7 +189,7 @@ class Checks(list):
         if options.check and (wrong or not self):
             sys.exit(f"{len(wrong)} of {len(self)} checks disagree: {'; '.join(wrong) or 'there was nothing to check'}")
 
-    def to_json(self, options, take_home=()):
+    def to_json(self, options: Options, take_home: Iterable[str] = ()) -> None:
         """Write options, figures and rows as results.json: what the report and the claims page are made of."""
         results = {"lesson": options.lesson, "seeds": options.seeds, "full": options.full, "tiny": options.tiny,
                    "device": getattr(options, "device", None) or "cpu", "figures": options.figures,
@@ -186,7 +198,7 @@ class Checks(list):
         write_text(options.out / RESULTS, text + "\n", "cannot write the results")
 
 
-def read_results(path) -> dict:
+def read_results(path: str | os.PathLike[str]) -> Results:
     """What a lesson left in results.json, its rows as `Check`s: verdicts are made anew from the numbers, not read.
 
     Raises:

@@ -42,7 +42,7 @@ _POST = {
 POST = {key: Claim(text, f"the post, {key}", key) for key, text in _POST.items()}
 
 
-def find_claim(claim) -> Claim:
+def find_claim(claim: str | Claim) -> Claim:
     """A `Claim` as it is; "S5" as the post's statement of that number.
 
     Raises:

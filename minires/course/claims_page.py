@@ -1,18 +1,22 @@
 """The claims page: what the lessons found on every claim, as Markdown."""
+import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import minires
 from minires.course import checks
-from minires.course.checks import AGREES, CONTRADICTS, NOT_SEEN
-from minires.course.claims import POST
+from minires.course.checks import AGREES, CONTRADICTS, NOT_SEEN, Check, Results
+from minires.course.claims import POST, Claim
 from minires.errors import DataError, FileError
 from minires.text.tables import markdown_table, markdown_text
 
 HEAD = ("what", "measured", "predicted", "source", "seeds", "agrees?")
+Found: TypeAlias = list[tuple[Results, Check]]  # the rows that speak of one claim, each with the lesson it comes from
 
 
-def read_course(folder) -> list:
+def read_course(folder: str | os.PathLike[str]) -> list[Results]:
     """The results of the lessons in the folders of a course, in the lessons' order.
 
     Raises:
@@ -29,7 +33,7 @@ def read_course(folder) -> list:
     return sorted(results, key=lambda result: result["lesson"])
 
 
-def claims_page(results) -> str:
+def claims_page(results: Sequence[Results]) -> str:
     """The claims of the post and of the literature with what the lessons measured, as Markdown.
 
     Args:
@@ -49,9 +53,9 @@ def claims_page(results) -> str:
         if post[key]:
             lines += ["", f"### {key}", "", f"> {claim.text}", "", *_claim_details(post[key])]
     lines += ["", "## Claims of the literature", ""]
-    for claim, rows in literature.items():
+    for claim, found in literature.items():
         lines += [f"### {markdown_text(claim.source)}", "", f"> {claim.text}", "",
-                  f"Verdict: {overall_verdict(rows)}.", "", *_claim_details(rows), ""]
+                  f"Verdict: {overall_verdict(found)}.", "", *_claim_details(found), ""]
     lines += ["## Theory, lesson by lesson", ""]
     for result in results:
         rows = [row for row in result["rows"] if row.claim is None]
@@ -61,8 +65,8 @@ def claims_page(results) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def overall_verdict(found) -> str:
-    """What several rows, (result, row) each, say of one claim together."""
+def overall_verdict(found: Found) -> str:
+    """What several rows say of one claim together."""
     if not found:
         return "not measured in this run"
     rows = [row for _, row in found]
@@ -78,9 +82,10 @@ def overall_verdict(found) -> str:
     return verdict
 
 
-def rows_by_claim(results):
-    """({post's id: [(result, row), …]}, {Claim of the literature: [(result, row), …]})."""
-    post, literature = {key: [] for key in POST}, {}
+def rows_by_claim(results: Sequence[Results]) -> tuple[dict[str, Found], dict[Claim, Found]]:
+    """({post's id: what was found}, {claim of the literature: what was found})."""
+    post: dict[str, Found] = {key: [] for key in POST}
+    literature: dict[Claim, Found] = {}
     for result in results:
         for row in result["rows"]:
             if row.claim is not None and row.claim.id:
@@ -100,14 +105,14 @@ def _claim_details(rows):
     return lines
 
 
-def row_cells(row):
+def row_cells(row: Check) -> tuple[str, ...]:
     """A check as (what, measured, predicted, source, seeds, agrees?)."""
     seeds = "-" if row.seeds == 0 else str(row.seeds)
     measured = f"{row.measured_text} (published)" if row.published else row.measured_text
     return row.what, measured, row.predicted, row.source, "-" if row.published else seeds, row.agrees_text
 
 
-def runs_text(results):
+def runs_text(results: Sequence[Results]) -> str:
     """With how many seeds, at which size and on which devices the lessons ran."""
     counts = sorted({len(result["seeds"]) for result in results})
     seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -116,7 +121,7 @@ def runs_text(results):
     return f"{len(results)} lessons, {seeds} seeds each, size: {', '.join(sorted(sizes))}, device: {', '.join(devices)}"
 
 
-def lessons_of(found):
+def lessons_of(found: Found) -> str:
     """The numbers of the lessons from which rows come: "02, 07"."""
     return ", ".join(sorted({_number(result) for result, _ in found}))
 

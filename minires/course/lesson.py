@@ -1,7 +1,12 @@
 """What the lessons share: their options, progress on a terminal, the table of checks, the folder of results."""
+from __future__ import annotations
+
 import argparse
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from minires.arrays.backend import usable_device
 from minires.course.checks import RESULTS, Check, Checks
@@ -10,33 +15,47 @@ from minires.debug.breakpoints import break_at
 from minires.text.files import output_folder, write_figure
 from minires.text.terminal import accept_any_text, progress
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["Check", "Checks", "Claim", "Options", "accept_any_text", "lesson_name", "options", "output_folder", "progress",
            "save_figure"]
 
 
 NOTEBOOK = "notebook"  # what a lesson is called there, where it does not know its file
 
+T = TypeVar("T")
+
 
 class Options(argparse.Namespace):
     """The options of a run; see `options()`."""
 
-    breakpoint = None
+    lesson: str
+    out: Path
+    seed: int
+    seeds: list[int]
+    full: bool
+    tiny: bool
+    check: bool
+    device: str
+    figures: list[dict[str, str]]
+    breakpoint: break_at | None = None
 
-    def pick(self, *, tiny, default, full):
+    def pick(self, *, tiny: T, default: T, full: T) -> T:
         """The one of three sizes (a depth, a list of widths, a number of steps) that this run is to have."""
         return tiny if self.tiny else full if self.full else default
 
     @property
-    def processes(self):
+    def processes(self) -> int | None:
         """How many processes `processes.in_processes` may use: None, one a core; 1 with a GPU, --break-at or --tiny."""
         return 1 if self.tiny or self.breakpoint is not None or self.device != "cpu" else None
 
 
-def options(doc: str, seeds: int = 5, argv=None) -> Options:
+def options(doc: str | None, seeds: int = 5, argv: Sequence[str] | None = None) -> Options:
     """The command-line options of a lesson, with its output folder made.
 
     Args:
-        doc: the lesson's docstring; its first line is shown by --help.
+        doc: the lesson's docstring; its first line is shown by --help, the lesson's name where there is none.
         seeds: how many seeds the lesson runs by default: twice as many with --full, at most two with --tiny.
         argv: the arguments, sys.argv's where None; in a notebook there are none.
 
@@ -58,10 +77,11 @@ def options(doc: str, seeds: int = 5, argv=None) -> Options:
     title = (doc or "").strip().partition("\n")[0] or lesson_name(path)  # sphinx-gallery and python -OO take it away
     parser = options_parser(lesson_name(path), title, seeds)
     accept_any_text()
-    chosen = parser.parse_args(argv, Options())
-    if chosen.tiny and chosen.check:
+    given = parser.parse_args(argv)
+    if given.tiny and given.check:
         parser.error("--check needs more than a --tiny run")
-    count = chosen.seeds or seeds
+    chosen = Options(**vars(given))
+    count = given.seeds or seeds
     count = chosen.pick(tiny=min(count, 2), default=count, full=2 * count)
     chosen.seeds = list(range(chosen.seed, chosen.seed + count))
     chosen.device = usable_device(chosen.device)
@@ -69,8 +89,8 @@ def options(doc: str, seeds: int = 5, argv=None) -> Options:
     (chosen.out / RESULTS).unlink(missing_ok=True)  # an earlier run's: this one may end before it has results
     chosen.lesson = path.stem
     chosen.figures = []
-    if chosen.break_at is not None:
-        chosen.breakpoint = break_at(chosen.break_at).__enter__()  # `Checks.finish` ends it
+    if given.break_at is not None:
+        chosen.breakpoint = break_at(given.break_at).__enter__()  # `Checks.finish` ends it
     print(f"{title}\n")
     return chosen
 
@@ -92,12 +112,12 @@ def options_parser(name: str, title: str, seeds: int) -> argparse.ArgumentParser
     return parser
 
 
-def lesson_name(path) -> str:
+def lesson_name(path: str | os.PathLike[str]) -> str:
     """The name by which a lesson is called: its file's, without number and suffix."""
     return Path(path).stem.lstrip("0123456789").lstrip("_")
 
 
-def save_figure(figure, options, name: str):
+def save_figure(figure: Figure, options: Options, name: str) -> None:
     """Write a matplotlib figure as PNG into the lesson's folder; its title is kept as the caption for the report.
 
     Args:

@@ -27,7 +27,7 @@ def lessons_folder() -> Path:
         FileError: neither is there.
     """
     spec = importlib.util.find_spec("minires.lessons")
-    if spec is not None:
+    if spec is not None and spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations)))
     folder = Path(minires.__file__).resolve().parent.parent / "lessons"
     if not folder.is_dir():
@@ -35,7 +35,7 @@ def lessons_folder() -> Path:
     return folder
 
 
-def all_lessons() -> list:
+def all_lessons() -> list[Lesson]:
     """Every lesson, in order of its number."""
     return [read_lesson(path) for path in sorted(lessons_folder().glob("[0-9]*_*.py"))]
 

@@ -2,14 +2,16 @@
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minires.engine.tensor import Tensor
+from minires.nn.module import Module
 
 SMALLEST_NORMAL = 1.2e-38  # float32 has fewer digits below, and ends at 1.4e-45
 LARGEST = 3.4e38  # of float32
 
 
-def factor_per_layer(norms) -> np.ndarray:
+def factor_per_layer(norms: ArrayLike) -> np.ndarray:
     """By what each layer multiplies ‖dL/dx‖ on its way to the input, from a straight line through its logarithms.
 
     The layers at the two ends are left out, a tenth of the net each, and so are layers whose gradient is below what float32
@@ -31,7 +33,7 @@ def factor_per_layer(norms) -> np.ndarray:
     return np.array(factors)
 
 
-def squared_singular_values(net, x) -> np.ndarray:
+def squared_singular_values(net: Module, x: Tensor) -> np.ndarray:
     """s² of the Jacobian ∂y/∂x of a net at one input, the largest first.
 
     A backward pass gives one row of the Jacobian. With a batch of copies of the input, and the unit vectors as gradients of

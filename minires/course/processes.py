@@ -5,17 +5,22 @@ import os
 import signal
 import sys
 import types
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
 
 from minires.arrays.blocking import available_cores
 from minires.arrays.threads import set_threads
 from minires.errors import ArgumentError
 from minires.text.terminal import progress
 
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+T = TypeVar("T")
+
+ONE_THREAD: dict[str, str] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-def in_processes(function, jobs, label, processes=None):
+def in_processes(function: Callable[..., T], jobs: Iterable[tuple[Any, ...]], label: str,
+                 processes: int | None = None) -> Iterator[T]:
     """Yield function(*job) for each of the jobs, in their order, computed by several processes of one thread each.
 
     The processes are new ones (spawned), which know nothing of this program but what they are given. So `function` has to

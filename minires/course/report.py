@@ -1,14 +1,16 @@
 """What the lessons found, gathered: the claims page (Markdown) and the report of a course (one HTML file)."""
 import base64
+from collections.abc import Sequence
 from html import escape
 
 import minires
 from minires.course.claims import POST
 from minires.course.claims_page import HEAD, lessons_of, overall_verdict, row_cells, rows_by_claim, runs_text
+from minires.course.run import Run
 from minires.text.tables import html_row, html_table
 
 
-def course_report(runs) -> str:
+def course_report(runs: Sequence[Run]) -> str:
     """The report of a course as one HTML page that needs no other file: every figure, every verdict, and the claims.
 
     Args:

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ class Run:
     folder: Path  # with its figures, numbers and output.txt
     status: int | None = None  # the exit status of its process; None where it did not come to its end
     seconds: float = 0.0
-    results: dict | None = None  # of `checks.read_results`; None where it left none
+    results: checks.Results | None = None  # of `checks.read_results`; None where it left none
 
     @property
     def outcome(self) -> str:
@@ -42,7 +43,7 @@ class Run:
         return self.status == 0 and self.results is not None
 
 
-def run_course(out, arguments=()) -> list:
+def run_course(out: str | os.PathLike[str], arguments: Sequence[str] = ()) -> list[Run]:
     """Run every lesson in a process of its own, one after the other; a failing one does not stop the rest.
 
     Ctrl-C ends the lesson that is running and leaves the rest out.

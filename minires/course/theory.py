@@ -4,39 +4,45 @@ A *factor* is by what one layer multiplies the norm of the gradient, ‖dL/dx‖
 below 1 it vanishes, above 1 it explodes. Much of the literature speaks of the mean of squares; there the factor is squared.
 """
 import math
+from collections.abc import Callable
 from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 
 from minires.errors import UnknownNameError
 
+Function: TypeAlias = Callable[[np.ndarray], np.ndarray]  # element by element
 
-def relu(z):
+
+def relu(z: np.ndarray) -> np.ndarray:
     """max(0, z)."""
     return np.maximum(z, 0)
 
 
-def relu_slope(z):
+def relu_slope(z: np.ndarray) -> np.ndarray:
     """1 where z > 0, else 0."""
     return (z > 0).astype(float)
 
 
-def tanh_slope(z):
+def tanh_slope(z: np.ndarray) -> np.ndarray:
     """1 - tanh(z)²."""
     return 1 - np.tanh(z) ** 2
 
 
-def sigmoid(z):
+def sigmoid(z: np.ndarray) -> np.ndarray:
     """1 / (1 + e⁻ᶻ)."""
     return 1 / (1 + np.exp(-z))
 
 
-def sigmoid_slope(z):
+def sigmoid_slope(z: np.ndarray) -> np.ndarray:
     """φ(z) (1 - φ(z)), 1/4 at most."""
     return sigmoid(z) * (1 - sigmoid(z))
 
 
-ACTIVATIONS = {"relu": (relu, relu_slope), "tanh": (np.tanh, tanh_slope), "sigmoid": (sigmoid, sigmoid_slope)}  # φ, φ′
+ACTIVATIONS: dict[str, tuple[Function, Function]] = {  # φ, φ′
+    "relu": (relu, relu_slope), "tanh": (np.tanh, tanh_slope), "sigmoid": (sigmoid, sigmoid_slope),
+}
 
 
 def padding_factor(H: int) -> float:
@@ -86,7 +92,7 @@ def mean_field_factor(activation: str, gain: float) -> float:
     return gain * math.sqrt(normal_mean_square(slope, q))
 
 
-def normal_mean_square(function, q: float) -> float:
+def normal_mean_square(function: Function, q: float) -> float:
     """E[function(z)²] over z ~ N(0, q), by Gauss and Hermite's rule with 101 nodes: for smooth functions."""
     nodes, weights = _nodes_and_weights()
     return float(weights @ function(math.sqrt(q) * nodes) ** 2)
