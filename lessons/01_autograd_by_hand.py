@@ -18,6 +18,8 @@ Think about first
 * The gradient of a sum goes to both of its terms unchanged. May they share one array?
 """
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot
@@ -41,13 +43,14 @@ class Value:
     def __init__(self, data, op=None):
         self.data = np.asarray(data, dtype=np.float64)
         self.op = op
-        self.grad = None
+        self.grad: Any = None
 
 
 class Operation:
     """What all operations share: called on values, they compute and remember."""
 
     calls = 0  # how often the backward of any operation has run
+    forward: Callable  # of arrays: each operation defines it, and its backward
 
     def __call__(self, *inputs):
         self.inputs = inputs
@@ -216,7 +219,7 @@ def backward_along_every_path(root):
     send(root, np.ones_like(root.data))
 
 
-calls = {"every path": [], "topological order": []}
+calls: dict[str, list[int]] = {"every path": [], "topological order": []}
 errors = []
 for blocks in lesson.progress(DEPTHS, "blocks"):
     first, _, _, y = residual_chain(blocks, options.seed)
@@ -260,7 +263,8 @@ def backward_once_as_reached(root):
     visit(root)
 
 
-shares = {True: [], False: []}  # {x + f(x)?: (depths, seeds)}: what arrives at the first input / the true gradient
+# {x + f(x)?: (depths, seeds)}: what arrives at the first input / the true gradient
+shares: dict[bool, list[list[float]]] = {True: [], False: []}
 for shortcut_first, rows in shares.items():
     for blocks in DEPTHS:
         row = []
@@ -371,9 +375,9 @@ left.legend()
 left.set_title("along every path: right, at a cost that grows as 2^L")
 
 for shortcut_first, label, colour, marker in ((True, "x + f(x)", orange, "s"), (False, "f(x) + x", blue, "o")):
-    rows = np.array(shares[shortcut_first])                     # (depths, seeds)
-    middle.plot(DEPTHS, np.median(rows, axis=1), color=colour, marker=marker, label=label)
-    middle.fill_between(DEPTHS, rows.min(axis=1), rows.max(axis=1), color=colour, alpha=0.2, linewidth=0)
+    share = np.array(shares[shortcut_first])                    # (depths, seeds)
+    middle.plot(DEPTHS, np.median(share, axis=1), color=colour, marker=marker, label=label)
+    middle.fill_between(DEPTHS, share.min(axis=1), share.max(axis=1), color=colour, alpha=0.2, linewidth=0)
 middle.axhline(1, linestyle="--", color="black", linewidth=0.8, label="right")
 middle.set_ylim(0, 1.1)
 middle.set_xlabel("blocks L")

@@ -114,11 +114,9 @@ def predicted_factor(activation, name):
 
 def deepest_that_is_alive(activation, name):
     """The deepest net in which there is something to fit, and each seed's factor."""
-    for depth in reversed(DEPTHS):
-        factors = measures.factor_per_layer(output_gradients(activation, name, depth))
-        if not np.isnan(factors).any():
-            break
-    return depth, factors
+    factors = {depth: measures.factor_per_layer(output_gradients(activation, name, depth)) for depth in DEPTHS}
+    deepest = max([depth for depth in DEPTHS if not np.isnan(factors[depth]).any()], default=DEPTHS[0])
+    return deepest, factors[deepest]
 
 
 for activation in ACTIVATIONS:
@@ -253,7 +251,7 @@ def train(depth, seed):
     model = models.flat_net(depth, WIDTH, init=nn.init.glorot_normal_, seed=seed).to(options.device)
     optimizer = mr.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     batches = mr.data.Batches(small_images, labels, 64, seed=seed)
-    losses = []
+    losses: list[float] = []
     while len(losses) < STEPS:
         for x, y in batches:
             optimizer.zero_grad()
@@ -299,7 +297,7 @@ for depth, ax in zip(DEPTHS, axes, strict=True):
     mr.plot.gradient_norms([records["relu", name, depth].select(nn.ReLU) for name in INITS], labels=list(INITS), ax=ax)
     ax.set_title(f"{depth} layers")
     ax.get_legend().set_visible(depth == DEEPEST)               # one will do
-ax.get_legend().set_loc((0.02, 0.12))
+axes[-1].get_legend().set_loc((0.02, 0.12))
 figure.suptitle("The slope does not depend on the depth, so what arrives at the input changes exponentially with it (ReLU)")
 lesson.save_figure(figure, options, "by_depth.png")
 

@@ -18,6 +18,7 @@ Think about first
 * A float32 number ends at 3.4e38. How many layers does it take to get there, if each doubles the signal?
 """
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot
@@ -78,8 +79,8 @@ for v in VARIANCES:
 # units, σ = 1. A third of the weights are larger than 1 in size, and the gradient vanishes, as sigmoids saturate and their
 # slope, 1/4 at most, is nearly 0 (mean field: see the lesson before).
 
-SMALL = {"activation": "relu", "units": 256, "sigma": 0.2}
-LARGE = {"activation": "sigmoid", "units": 64, "sigma": 1.0}
+SMALL: dict[str, Any] = {"activation": "relu", "units": 256, "sigma": 0.2}
+LARGE: dict[str, Any] = {"activation": "sigmoid", "units": 64, "sigma": 1.0}
 
 
 def weights_above_1(activation, units, sigma):

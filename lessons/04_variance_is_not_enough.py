@@ -19,6 +19,7 @@ Think about first
 * Which matrices keep the length of every vector? Can a layer with ReLU do so?
 """
 import math
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib import pyplot
@@ -55,7 +56,7 @@ def orthogonal(gain):
     return lambda w, generator: nn.init.orthogonal_(w, generator, gain)
 
 
-def dense_net(activation, init, units, depth, seed, dtype=np.float32):
+def dense_net(activation, init, units, depth, seed, dtype: type = np.float32):
     """`depth` fully connected layers of equal width, each with its activation, if any."""
     layers = [nn.Sequential(nn.Linear(units, units, bias=False), *([activation()] if activation else []))
               for _ in range(depth)]
@@ -72,7 +73,7 @@ def dense_spectra(activation, init, depth, size=1.0):
 
 
 ROOT2 = math.sqrt(2)
-NETS = {  # each keeps the mean square
+NETS: dict[str, tuple[type[nn.Module] | None, Callable]] = {  # each keeps the mean square
     "linear, Gaussian": (None, gaussian(1)),
     "linear, orthogonal": (None, orthogonal(1)),
     "ReLU, Gaussian (He)": (nn.ReLU, gaussian(ROOT2)),
@@ -297,7 +298,7 @@ WIDTH, BATCH_SIZE = options.pick(tiny=4, default=16, full=16), 32
 images, labels = mr.data.fashion_mnist_sample("train")          # (10000, 1, 28, 28)
 images, _mean, _std = mr.data.standardize(mr.data.average_2x2(images))
 images = mr.data.average_2x2(images)                            # -> (10000, 1, 7, 7)
-TRAINED = {
+TRAINED: dict[str, tuple[str, Callable]] = {
     "tanh, delta-orthogonal": ("tanh", nn.init.delta_orthogonal_),
     "tanh, Gaussian": ("tanh", gaussian(1 / PADDING)),
     "ReLU, Gaussian (He)": ("relu", gaussian(ROOT2 / PADDING)),

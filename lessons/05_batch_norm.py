@@ -452,11 +452,11 @@ left.set_ylabel("factor per layer on the mean square of dL/dx")
 left.legend(fontsize="small")
 left.set_title("ReLU: 1.467 for large batches; linear: nearly 1")
 labels_of = [f"{depth} layers,\nstep {step:g}" for depth, step in PREDICTED]
-for i, (batch_norm, colour) in enumerate(zip(("batch norm", "without"), mr.plot.COLOURS, strict=False)):
+for i, (net, colour) in enumerate(zip(("batch norm", "without"), mr.plot.COLOURS, strict=False)):
     for j, case in enumerate(PREDICTED):
         values = predictive[case][i]
         right.plot(np.full(len(values), j + 0.16 * (2 * i - 1)), values, mr.plot.MARKERS[i], color=colour, alpha=0.7,
-                   label=batch_norm if j == 0 else None)
+                   label=net if j == 0 else None)
 right.axhline(0, color="0.6", linewidth=0.8)
 right.set_xticks(range(len(PREDICTED)), labels_of)
 right.set_xlim(-0.6, len(PREDICTED) - 0.4)

@@ -132,7 +132,7 @@ REFERENCE = "same nets in PyTorch"
 # independent, and we find a little less. Over 110 layers that is a factor of a million. In the twin with shortcuts the
 # gradient grows too, but slowly, as a power of the depth.
 
-IN_PYTORCH = {20: (2, 8), 56: (3e2, 3e3), 110: (3e5, 3e7)}
+IN_PYTORCH: dict[int, tuple[float, float]] = {20: (2, 8), 56: (3e2, 3e3), 110: (3e5, 3e7)}
 for depth in [depth for depth in DEPTHS if depth in IN_PYTORCH]:
     checks.add(f"(a) plain-{depth}: {DW}", weight_ratio(records["a", "plain", depth]), *IN_PYTORCH[depth], REFERENCE)
 for depth in DEPTHS:
@@ -305,10 +305,10 @@ SENTENCES = {
     "d": "(d) no batch norm, He: a shortcut alone is no cure, the residual gradient explodes",
 }
 figure, axes = pyplot.subplots(2, 2, figsize=(13, 9), layout="constrained")
-for (start, (title, _, _)), ax in zip(STARTS.items(), axes.flat, strict=True):
+for start, ax in zip(STARTS, axes.flat, strict=True):
     mr.plot.gradient_norms([records[start, net, DEEPEST].stream() for net in NETS],
                            labels=[f"{net}-{DEEPEST}" for net in NETS], ax=ax)
-    ax.set_title(f"({start}) {title}")
+    ax.set_title(f"({start}) {STARTS[start][0]}")
     low, high = ax.get_ylim()
     ax.set_ylim(min(low, 1e-5), max(high, 1e2))                 # what is flat should look flat
 figure.suptitle(f"The gradient of the stream at initialisation, {DEEPEST} layers: medians and range of "

@@ -21,6 +21,7 @@ Think about first
 """
 import csv
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot
@@ -90,7 +91,7 @@ def one_over_root(blocks):
     return blocks ** -0.5
 
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "plain, batch norm": {"residual": False},
     "residual, no batch norm": {"batch_norm": False},
     "residual, no batch norm, tanh": {"batch_norm": False, "activation": "tanh"},
@@ -325,7 +326,7 @@ def blocks_in(depth):
 
 def fixup(depth, seed):
     """A net with Fixup."""
-    net = without_batch_norm(depth, seed, FixupBlock)
+    net: Any = without_batch_norm(depth, seed, FixupBlock)      # its last layer becomes two
     for _name, block in net.named_modules():
         if isinstance(block, FixupBlock):
             block.conv1.weight.data *= blocks_in(depth) ** -0.5  # L^(-1/(2m - 2)), with m = 2 layers in a branch
@@ -463,7 +464,7 @@ def train(name, seed):
     return losses
 
 
-curves = {}  # name: (seeds, steps)
+curves: dict[str, list[np.ndarray]] = {}  # name: (seeds, steps)
 for name, seed in lesson.progress([(name, seed) for name in TRAINED for seed in TRAINED_SEEDS], "training"):
     curves.setdefault(name, []).append(train(name, seed))
     np.savetxt(options.out / f"loss_{list(NETS).index(name)}_seed{seed}.csv", curves[name][-1], delimiter=",")
@@ -490,8 +491,9 @@ checks.add(f"residual, batch norm; {WHAT}", end["residual, batch norm"] / GUESSI
 # The figures
 # -----------
 
-colours = dict(zip(("plain, batch norm", "residual, no batch norm", "residual, batch norm", "α = 1/sqrt(L)", "SkipInit"),
-                   zip(mr.plot.COLOURS, mr.plot.MARKERS, strict=True), strict=False))
+colours: dict[str, tuple[str, str]] = dict(zip(
+    ("plain, batch norm", "residual, no batch norm", "residual, batch norm", "α = 1/sqrt(L)", "SkipInit"),
+    zip(mr.plot.COLOURS, mr.plot.MARKERS, strict=True), strict=False))
 colours["residual, no batch norm, α = 1/sqrt(L)"] = colours["α = 1/sqrt(L)"]
 colours["residual, no batch norm, tanh"] = mr.plot.COLOURS[5], mr.plot.MARKERS[5]
 colours["Fixup"] = mr.plot.COLOURS[5], mr.plot.MARKERS[5]

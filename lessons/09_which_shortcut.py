@@ -72,6 +72,8 @@ checks.claim(lesson.Claim("Projections are not essential: options A, B and C dif
 class Scaled:
     """What the two orders share: κ · F(x) + λ · shortcut(x); cut: no gradient goes through the branch."""
 
+    downsample: nn.Module | None  # of the block
+
     def __init__(self, *args, shortcut_scale=1.0, branch_scale=1.0, cut=False, **kwargs):
         super().__init__(*args, **kwargs)
         self.shortcut_scale, self.branch_scale, self.cut = shortcut_scale, branch_scale, cut
@@ -196,11 +198,11 @@ BRANCH_VARIANCE = 1 - 1 / math.pi
 def scaled_factor(shortcut_scale, branch_scale):
     """The factor of one block on the norm: the formula above, its V and p from 100,000 samples."""
     generator = np.random.default_rng(0)
-    x = np.zeros(100_000)
+    x = h = np.zeros(100_000)
     for _ in range(100):
         h = shortcut_scale * x + branch_scale * generator.standard_normal(x.size)
         x = np.maximum(h, 0)
-    passed, variance = (h > 0).mean(), x.var()
+    passed, variance = np.mean(h > 0), x.var()
     return math.sqrt(passed * (shortcut_scale ** 2 + branch_scale ** 2 / BRANCH_VARIANCE / variance))
 
 
@@ -228,13 +230,13 @@ for name in ("identity", "pre-activation"):
 # branches out of the backward pass of the pre-activation net with λ = 1/2, in the first stage.
 
 STAGE = (DEEP - 2) // 6                                         # blocks of the first stage
-alone, whole = [], []
+ratios: dict[bool, list[float]] = {True: [], False: []}  # {cut?: one a seed}
 for seed in options.seeds:
-    for cut, found in ((True, alone), (False, whole)):
+    for cut in ratios:
         net = net_of(ScaledPreactivationBlock, DEEP, seed, preactivation=True, shortcut_scale=0.5, cut=cut)
         norms = backward(net, seed)[0].stream().output_grad_norm[0, :STAGE]
-        found.append(norms[0] / norms[-1])
-alone, whole = np.array(alone), np.array(whole)
+        ratios[cut].append(norms[0] / norms[-1])
+alone, whole = np.array(ratios[True]), np.array(ratios[False])
 checks.claim(lesson.Claim("Through shortcuts of λ x alone, the gradient is multiplied by λ^L.",
                           "He et al. 2016 (arXiv:1603.05027), equation 8"),
              f"0.5 x, pre-activation: powers of 1/2 that a block's shortcut takes ({STAGE - 1} blocks)",
@@ -320,7 +322,7 @@ def train(name, depth, seed):
     return np.array([float(training.train_step(net, optimizer, *next(batches), options.device)[1]) for _ in range(STEPS)])
 
 
-curves = {}  # (name, depth): (seeds, steps)
+curves: dict[tuple[str, int], list[np.ndarray]] = {}  # (name, depth): (seeds, steps)
 for name, depth, seed in lesson.progress([(*case, seed) for case in dict.fromkeys(TRAINED) for seed in TRAINED_SEEDS],
                                          "training"):
     curves.setdefault((name, depth), []).append(train(name, depth, seed))

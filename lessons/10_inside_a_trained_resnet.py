@@ -256,7 +256,7 @@ def by_seed():
 
 
 moved, intact, damaged, response, gamma, fresh_response = (by_seed() for _ in range(6))
-by_length = {"before": [], "after": []}  # norms, (n + 1,) for each seed
+by_length: dict[str, list[np.ndarray]] = {"before": [], "after": []}  # norms, (n + 1,) for each seed
 flow_length, sampled_length, together = [], [], []
 for seed, net in lesson.progress([(seed, net) for seed in options.seeds for net in NETS], "training and looking inside"):
     x, y = batch(seed + 1000)

@@ -161,7 +161,7 @@ keys = [(*run, seed) for run in RUNS for seed in SEEDS[run]]
 jobs = [(functools.partial(net, depth, preactivation=preactivation), images, labels, seed, steps, lr, batch_size, (),
          options.device)
         for name, depth, seed in keys for preactivation, lr, steps, batch_size in [RUNS[name, depth]]]
-losses = {run: [] for run in RUNS}
+losses: dict[tuple[str, int], list[np.ndarray]] = {run: [] for run in RUNS}
 with open(options.out / "losses.csv", "w", encoding="utf-8", newline="") as file:
     writer = csv.writer(file)
     writer.writerow(["net", "depth", "seed", "step", "loss"])
@@ -269,7 +269,7 @@ def with_stochastic_depth(model, last_probability, seed):
     """The model, with each block wrapped; and the wrappers."""
     L = sum(len(getattr(model, stage)) for stage in model.stages)
     generator = np.random.default_rng([seed, 11])
-    skipped = []
+    skipped: list[SometimesSkipped] = []
     for stage in [getattr(model, stage) for stage in model.stages]:
         for name, block in zip([str(i) for i in range(len(stage))], list(stage), strict=True):
             probability = 1 - (len(skipped) + 1) / L * (1 - last_probability)

@@ -24,6 +24,7 @@ import math
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.colors import LogNorm
 
 import minires as mr
 from minires import models, nn, ops, optim
@@ -227,8 +228,8 @@ def compare_with_twin(model, shape, residual, seed):
 NETS = [(shape, residual) for shape in SHAPES for residual in (False, True)]
 NAMES = {(shape, residual): f"{'residual' if residual else 'plain'}, {shape[0]} x {shape[1]}" for shape, residual in NETS}
 AROUND = {"plain": ((DEEP, THIN), False), "residual": ((DEEP, THIN), True)}  # the nets whose landscape is drawn
-losses = {net: [] for net in NETS}
-lines = {name: [] for name in AROUND}  # (lines, alphas) for each seed
+losses: dict[tuple, list[float]] = {net: [] for net in NETS}
+lines: dict[str, list[np.ndarray]] = {name: [] for name in AROUND}  # (lines, alphas) for each seed
 surfaces, twins, norm_errors = {}, [], []
 for seed, net in lesson.progress([(seed, net) for seed in options.seeds for net in NETS], "training and walking away"):
     shape, residual = net
@@ -348,9 +349,10 @@ figure, axes = pyplot.subplots(1, 2, figsize=(11.5, 5), layout="constrained", sh
 highest = max(surface.max() for surface in surfaces.values())
 lowest = min(surface.min() for surface in surfaces.values())
 levels = np.geomspace(lowest, highest, 16)
+filled = []
 for (name, surface), ax in zip(surfaces.items(), axes, strict=True):
-    filled = ax.contourf(GRID_2D, GRID_2D, surface, levels=levels, cmap="cividis", extend="both",
-                         norm=pyplot.matplotlib.colors.LogNorm(lowest, highest))
+    filled.append(ax.contourf(GRID_2D, GRID_2D, surface, levels=levels, cmap="cividis", extend="both",
+                              norm=LogNorm(lowest, highest)))
     ax.contour(GRID_2D, GRID_2D, surface, levels=levels, colors="white", linewidths=0.6)
     ax.plot(0, 0, "+", color="white", markersize=12, markeredgewidth=2)
     ax.set_aspect("equal")
@@ -358,7 +360,7 @@ for (name, surface), ax in zip(surfaces.items(), axes, strict=True):
     ax.set_title(f"{name}-{DEEP}, loss {surface[len(GRID_2D) // 2, len(GRID_2D) // 2]:.2f} at +", fontsize="medium")
 axes[0].set_ylabel("β along another")
 ticks = [tick for tick in (0.5, 1, 2, 3, 4, 5, 7, 10) if lowest <= tick <= highest]
-bar = figure.colorbar(filled, ax=axes, label="loss", ticks=ticks)
+bar = figure.colorbar(filled[-1], ax=axes, label="loss", ticks=ticks)
 bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])
 bar.ax.minorticks_off()
 figure.suptitle("The loss around two trained nets: a bowl with shortcuts, shallower and less even without "
