@@ -34,8 +34,8 @@ class BackwardStep:
     _repr_html_: Callable[..., str] | None = None  # of a notebook: `minires.debug` sets it, as the engine knows no HTML
 
     def __init__(self, op: Op, grad_output: Array):
-        self.op = op
-        self.grad_output = grad_output
+        self.op: Op = op
+        self.grad_output: Array = grad_output
         self.grad_inputs: tuple[Array | MaybeNone, ...] | MaybeNone = None
 
     @property

@@ -33,16 +33,16 @@ class Op:
     plain_backward: Callable[..., Any] | None = None
     rebuild: Callable[..., Any] | None = None  # of a checkpointed part: makes the part's ops again; see nn.checkpoint
 
-    inputs: tuple = ()  # where each gradient goes on to: the op that made this input, or the leaf; None if not wanted
-    needs_grad: tuple = ()  # for each input: is its gradient wanted?
-    input_shapes: tuple = ()  # of the arrays that it was called on; None for an absent bias
-    input_dtypes: tuple = ()
-    made: tuple | MaybeNone = None  # (shape, dtype) of the output; None before forward has run
+    inputs: tuple[Any, ...] = ()  # where each gradient goes on to: the op that made the input, or the leaf; None: unwanted
+    needs_grad: tuple[bool, ...] = ()  # for each input: is its gradient wanted?
+    input_shapes: tuple[Any, ...] = ()  # of the arrays that it was called on; None for an absent bias
+    input_dtypes: tuple[Any, ...] = ()
+    made: tuple[Any, ...] | MaybeNone = None  # (shape, dtype) of the output; None before forward has run
     saved: Any = None  # the arrays that forward leaves for backward
     layer: str | None = None  # dotted name of the module that called it
     call_site: tuple[CodeType, int] | None = None  # of the user's code that called it: `where` has its line
-    released = False  # True once a backward pass has freed its arrays
-    output_reference: weakref.ref | None = None  # a weak reference to the tensor that it made
+    released: bool = False  # True once a backward pass has freed its arrays
+    output_reference: weakref.ref[Tensor] | MaybeNone = None  # a weak reference to the tensor that it made
 
     @property
     def title(self) -> str:

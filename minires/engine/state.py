@@ -30,7 +30,7 @@ class State(threading.local):
     rebuilding: tuple[CodeType, int] | None = None  # while a backward pass runs a checkpoint's forward again: its call site
 
 
-state = State()
+state: State = State()
 
 
 class temporarily(contextlib.ContextDecorator):

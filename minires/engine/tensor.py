@@ -43,10 +43,10 @@ class Tensor:
         limit_blas_to_one_thread()  # before the first product: a later one on the same arrays has the same bits
         self.data: Array = floating_array("Tensor", array)
         self.grad: Array | MaybeNone = None
-        self.requires_grad = requires_grad
-        self.name = name
+        self.requires_grad: bool = requires_grad
+        self.name: str | None = name
         self.op: Op | MaybeNone = None
-        self.retains_grad = False
+        self.retains_grad: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

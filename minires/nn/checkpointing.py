@@ -78,7 +78,7 @@ class Checkpoint(Op):
         self.function: Callable[..., Tensor] | MaybeNone = function
         self.arguments: tuple[Any, ...] | MaybeNone = arguments
         self.layer = state.layer
-        self.reference = runs_definition()
+        self.reference: bool = runs_definition()
         self.call_site = call_site()
 
     def stand_for(self, y: Tensor, made: set[int]) -> Tensor:

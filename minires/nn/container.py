@@ -27,7 +27,7 @@ class Sequential(Module):
 
     def __init__(self, *modules: Module | dict[str, Module]):
         super().__init__()
-        self.checkpoint_every = None
+        self.checkpoint_every: int | None = None
         named = modules[0] if len(modules) == 1 and isinstance(modules[0], dict) else dict(enumerate(modules))
         for name, module in named.items():
             if not isinstance(module, Module):

@@ -3,6 +3,7 @@ import numpy as np
 
 from minires import ops
 from minires.arguments import IntOrPair, pair, whole_number
+from minires.arrays.backend import MaybeNone
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
 from minires.nn import init
@@ -29,20 +30,20 @@ class Conv2d(Module):
                  padding: IntOrPair = 0, dilation: IntOrPair = 1, groups: int = 1, bias: bool = True, *,
                  generator: np.random.Generator | None = None):
         super().__init__()
-        self.in_channels = whole_number("Conv2d", "in_channels", in_channels)
-        self.out_channels = whole_number("Conv2d", "out_channels", out_channels)
-        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size)
-        self.stride = pair("Conv2d", "stride", stride)
-        self.padding = pair("Conv2d", "padding", padding, smallest=0)
-        self.dilation = pair("Conv2d", "dilation", dilation)
-        self.groups = whole_number("Conv2d", "groups", groups)
+        self.in_channels: int = whole_number("Conv2d", "in_channels", in_channels)
+        self.out_channels: int = whole_number("Conv2d", "out_channels", out_channels)
+        self.kernel_size: tuple[int, int] = pair("Conv2d", "kernel_size", kernel_size)
+        self.stride: tuple[int, int] = pair("Conv2d", "stride", stride)
+        self.padding: tuple[int, int] = pair("Conv2d", "padding", padding, smallest=0)
+        self.dilation: tuple[int, int] = pair("Conv2d", "dilation", dilation)
+        self.groups: int = whole_number("Conv2d", "groups", groups)
         if in_channels % groups or out_channels % groups:
             raise ArgumentError(f"Conv2d: {in_channels} input and {out_channels} output channels cannot be split into "
                                 f"{groups} groups: groups must divide both")
         shape = (out_channels, in_channels // groups, *self.kernel_size)  # (O, C / groups, KH, KW)
-        self.weight = Tensor(np.empty(shape, np.float32), requires_grad=True)
+        self.weight: Tensor = Tensor(np.empty(shape, np.float32), requires_grad=True)
         init.he_normal_(self.weight, generator or np.random.default_rng())
-        self.bias = Tensor(np.zeros(out_channels, np.float32), requires_grad=True) if bias else None
+        self.bias: Tensor | MaybeNone = Tensor(np.zeros(out_channels, np.float32), requires_grad=True) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, O, OH, OW)."""

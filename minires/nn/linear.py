@@ -3,6 +3,7 @@ import numpy as np
 
 from minires import ops
 from minires.arguments import whole_number
+from minires.arrays.backend import MaybeNone
 from minires.engine.tensor import Tensor
 from minires.nn import init
 from minires.nn.module import Module
@@ -25,11 +26,11 @@ class Linear(Module):
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *,
                  generator: np.random.Generator | None = None):
         super().__init__()
-        self.in_features = whole_number("Linear", "in_features", in_features)
-        self.out_features = whole_number("Linear", "out_features", out_features)
-        self.weight = Tensor(np.empty((out_features, in_features), np.float32), requires_grad=True)
+        self.in_features: int = whole_number("Linear", "in_features", in_features)
+        self.out_features: int = whole_number("Linear", "out_features", out_features)
+        self.weight: Tensor = Tensor(np.empty((out_features, in_features), np.float32), requires_grad=True)
         init.he_normal_(self.weight, generator or np.random.default_rng())
-        self.bias = Tensor(np.zeros(out_features, np.float32), requires_grad=True) if bias else None
+        self.bias: Tensor | MaybeNone = Tensor(np.zeros(out_features, np.float32), requires_grad=True) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, I) -> (N, O)."""

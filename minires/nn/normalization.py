@@ -26,12 +26,12 @@ class BatchNorm2d(Module):
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
         super().__init__()
-        self.num_features = whole_number("BatchNorm2d", "num_features", num_features)
-        self.eps = eps
-        self.momentum = momentum
-        self.freeze_statistics = False
-        self.weight = Tensor(np.ones(num_features, np.float32), requires_grad=True)
-        self.bias = Tensor(np.zeros(num_features, np.float32), requires_grad=True)
+        self.num_features: int = whole_number("BatchNorm2d", "num_features", num_features)
+        self.eps: float = eps
+        self.momentum: float = momentum
+        self.freeze_statistics: bool = False
+        self.weight: Tensor = Tensor(np.ones(num_features, np.float32), requires_grad=True)
+        self.bias: Tensor = Tensor(np.zeros(num_features, np.float32), requires_grad=True)
         self.register_buffer("running_mean", np.zeros(num_features, np.float32))
         self.register_buffer("running_var", np.ones(num_features, np.float32))
 

@@ -11,9 +11,9 @@ class _WindowPool2d(Module):
     def __init__(self, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0):
         super().__init__()
         kind = type(self).__name__
-        self.kernel_size = pair(kind, "kernel_size", kernel_size)
-        self.stride = self.kernel_size if stride is None else pair(kind, "stride", stride)
-        self.padding = pair(kind, "padding", padding, smallest=0)
+        self.kernel_size: tuple[int, int] = pair(kind, "kernel_size", kernel_size)
+        self.stride: tuple[int, int] = self.kernel_size if stride is None else pair(kind, "stride", stride)
+        self.padding: tuple[int, int] = pair(kind, "padding", padding, smallest=0)
 
     def extra_repr(self) -> str:
         """The three sizes."""

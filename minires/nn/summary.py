@@ -18,7 +18,7 @@ class SummaryRow:
 
     name: str  # dotted; "" for the net itself
     kind: str  # its class
-    output_shape: tuple | None  # the last one, where it ran twice; None where it did not run, or returned no tensor
+    output_shape: tuple[int, ...] | None  # the last one, where it ran twice; None where it did not run, or made no tensor
     parameters: int  # of its own, not of its children; one that two modules share counts in the first
     multiply_adds: int  # of its own, all runs together; None of batch norm, activations, pooling and additions are counted
 

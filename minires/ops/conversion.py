@@ -1,4 +1,6 @@
 """Ops that change how values are stored: their precision, their device."""
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -31,7 +33,7 @@ class Cast(Op):
     """y = x in another precision."""
 
     def __init__(self, dtype: DTypeLike):
-        self.dtype = np.dtype(dtype)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
 
     def forward(self, x: Array) -> Array:
         if self.dtype not in (np.float32, np.float64):
@@ -49,7 +51,7 @@ class ToDevice(Op):
     """y = x on another device."""
 
     def __init__(self, device: str):
-        self.device = device
+        self.device: str = device
 
     def forward(self, x: Array) -> Array:
         self.saved = backend.device_of(x)

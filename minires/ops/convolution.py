@@ -52,10 +52,10 @@ class Conv2d(Op):
     """
 
     def __init__(self, stride: IntOrPair = 1, padding: IntOrPair = 0, dilation: IntOrPair = 1, groups: int = 1):
-        self.stride = pair("Conv2d", "stride", stride)
-        self.padding = pair("Conv2d", "padding", padding, smallest=0)
-        self.dilation = pair("Conv2d", "dilation", dilation)
-        self.groups = whole_number("Conv2d", "groups", groups)
+        self.stride: tuple[int, int] = pair("Conv2d", "stride", stride)
+        self.padding: tuple[int, int] = pair("Conv2d", "padding", padding, smallest=0)
+        self.dilation: tuple[int, int] = pair("Conv2d", "dilation", dilation)
+        self.groups: int = whole_number("Conv2d", "groups", groups)
 
     # ---- the definition
 

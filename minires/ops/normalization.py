@@ -47,12 +47,12 @@ class BatchNorm(Op):
 
     def __init__(self, running_mean: Array, running_var: Array, training: bool, momentum: float, eps: float,
                  freeze_statistics: bool):
-        self.running_mean = running_mean
-        self.running_var = running_var
-        self.training = training
-        self.momentum = momentum
-        self.eps = eps
-        self.freeze_statistics = freeze_statistics
+        self.running_mean: Array = running_mean
+        self.running_var: Array = running_var
+        self.training: bool = training
+        self.momentum: float = momentum
+        self.eps: float = eps
+        self.freeze_statistics: bool = freeze_statistics
 
     # ---- the definition
 

@@ -50,9 +50,9 @@ class Pool2d(Op):
 
     def __init__(self, kernel_size: IntOrPair, stride: IntOrPair | None, padding: IntOrPair):
         kind = type(self).__name__
-        self.kernel_size = pair(kind, "kernel_size", kernel_size)
-        self.stride = self.kernel_size if stride is None else pair(kind, "stride", stride)
-        self.padding = pair(kind, "padding", padding, smallest=0)
+        self.kernel_size: tuple[int, int] = pair(kind, "kernel_size", kernel_size)
+        self.stride: tuple[int, int] = self.kernel_size if stride is None else pair(kind, "stride", stride)
+        self.padding: tuple[int, int] = pair(kind, "padding", padding, smallest=0)
         if any(p > k // 2 for p, k in zip(self.padding, self.kernel_size, strict=True)):
             raise ArgumentError(f"{kind}: padding is {self.padding}, expected at most half the kernel {self.kernel_size}")
 

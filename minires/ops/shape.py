@@ -85,7 +85,7 @@ class Transpose(Op):
     def __init__(self, axes: Sequence[int]):
         if not isinstance(axes, (tuple, list)) or not all(isinstance(axis, (int, np.integer)) for axis in axes):
             raise ShapeError(f"Transpose: axes is {axes!r}, expected an order of the axes, such as (0, 2, 3, 1)")
-        self.axes = tuple(axes)
+        self.axes: tuple[int, ...] = tuple(axes)
 
     def forward(self, x: Array) -> Array:
         axes = self.axes or tuple(range(x.ndim))[::-1]
@@ -107,8 +107,8 @@ class Index(Op):
     """y = x[key]: dL/dx is zero but where a value was taken, and there the sum over the times it was."""
 
     def __init__(self, key: Any):
-        self.key = key
-        self.each_once = takes_each_once(key)
+        self.key: Any = key
+        self.each_once: bool = takes_each_once(key)
 
     def forward(self, x: Array) -> Array:
         self.saved = x.shape

@@ -89,8 +89,8 @@ class ZeroPadShortcut(Op):
     """y[:, :C] = x[:, :, ::stride, ::stride], and y[:, C:] = 0."""
 
     def __init__(self, out_channels: int, stride: int):
-        self.out_channels = whole_number("ZeroPadShortcut", "out_channels", out_channels)
-        self.stride = whole_number("ZeroPadShortcut", "stride", stride)
+        self.out_channels: int = whole_number("ZeroPadShortcut", "out_channels", out_channels)
+        self.stride: int = whole_number("ZeroPadShortcut", "stride", stride)
 
     def forward(self, x: Array) -> Array:
         self.check(x)

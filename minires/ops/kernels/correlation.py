@@ -5,7 +5,7 @@ Here images lie with their channels last, (N, H, W, C), so that the pixels under
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import get_ident
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -248,7 +248,7 @@ def scratch(thread: int, xp: ModuleType, g: Geometry, image_shape: tuple[int, ..
     return padded, windows, panel
 
 
-kept_scratch = functools.lru_cache(maxsize=24)(scratch)  # about a megabyte each
+kept_scratch: Callable[..., tuple[Array, Array, Array]] = functools.lru_cache(maxsize=24)(scratch)  # about a megabyte each
 
 
 def multiply(columns: list[Array], kernels: Array, out: Array, plan: Plan, scratch: Array | None = None) -> Array | None:
