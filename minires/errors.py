@@ -1,5 +1,7 @@
 """Every error that minires raises on purpose: a `MiniresError`, and also the built-in error that fits."""
 import contextlib
+import os
+from collections.abc import Iterator
 
 
 class MiniresError(Exception):
@@ -59,7 +61,7 @@ class FileError(MiniresError, OSError):
 
 
 @contextlib.contextmanager
-def file_errors(attempt: str, path, advice: str = ""):
+def file_errors(attempt: str, path: str | os.PathLike[str], advice: str = "") -> Iterator[None]:
     """A block in which an `OSError` becomes a `FileError`, with the system's reason.
 
         with file_errors("load: cannot read", path, "Give the path of a file that exists"):

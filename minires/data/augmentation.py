@@ -9,7 +9,7 @@ from minires.arguments import whole_number
 from minires.errors import DTypeError, ShapeError
 
 
-def shift_and_flip(images, generator, padding=4):
+def shift_and_flip(images: np.ndarray, generator: np.random.Generator, padding: int = 4) -> np.ndarray:
     """Return the images, each cropped at random from itself with a border of zeros, and mirrored with probability 1/2.
 
     images: (N, C, H, W), standardised, so that the zeros of the border are the mean colour; padding: the width of the
@@ -23,7 +23,7 @@ def shift_and_flip(images, generator, padding=4):
     return random_flip(random_crop(images, generator, padding), generator)
 
 
-def random_crop(images, generator, padding=4):
+def random_crop(images: np.ndarray, generator: np.random.Generator, padding: int = 4) -> np.ndarray:
     """Return a crop of each image's own size from the image with a border of zeros: (N, C, H, W), each place as likely.
 
     Raises DTypeError if the images are not a NumPy array, ShapeError if they are not (N, C, H, W), and ArgumentError if
@@ -41,7 +41,7 @@ def random_crop(images, generator, padding=4):
     return crops
 
 
-def random_flip(images, generator):
+def random_flip(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Return the images, each mirrored (left to right) with probability 1/2: (N, C, H, W).
 
     Raises DTypeError if the images are not a NumPy array, and ShapeError if they are not (N, C, H, W).
@@ -53,7 +53,7 @@ def random_flip(images, generator):
     return flipped
 
 
-def check_images(images, function):
+def check_images(images: np.ndarray, function: str) -> None:
     """Raise DTypeError or ShapeError unless the images are a NumPy array (N, C, H, W); `function` is for the messages."""
     if not isinstance(images, np.ndarray):
         raise DTypeError(

@@ -1,6 +1,9 @@
 """Batches: the examples in small groups, in a new order each epoch that only the seed decides."""
 
+from collections.abc import Iterator
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from minires.arguments import whole_number
 from minires.errors import ArgumentError, DTypeError, LabelError, ShapeError
@@ -24,45 +27,46 @@ class Batches:
     of at least 1, drop_last would leave no batch, or the seed is not a whole number of at least 0.
     """
 
-    def __init__(self, images, labels, batch_size, seed=0, shuffle=True, drop_last=False):
+    def __init__(self, images: np.ndarray, labels: ArrayLike, batch_size: int, seed: int = 0, shuffle: bool = True,
+                 drop_last: bool = False) -> None:
         labels = np.asarray(labels)
         check_examples(images, labels)
         check_batch_size(batch_size, len(labels), drop_last)
         whole_number("Batches", "seed", seed, smallest=0)
         self.images = images
-        self.labels = labels
-        self.batch_size = int(batch_size)
+        self.labels: np.ndarray = labels
+        self.batch_size: int = int(batch_size)
         self.seed = seed
         self.shuffle = shuffle
         self.drop_last = drop_last
-        self.epoch = 0
+        self.epoch: int = 0
 
-    def __len__(self):
+    def __len__(self) -> int:
         """The number of batches in one epoch."""
         whole, rest = divmod(len(self.labels), self.batch_size)
         return whole if self.drop_last or rest == 0 else whole + 1
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Begin an epoch: return an iterator over its batches, (images, labels)."""
         order = self.order(self.epoch)
         self.epoch += 1
         return self.batches(order)
 
-    def order(self, epoch):
+    def order(self, epoch: int) -> NDArray[np.int64]:
         """The indices of the examples in the order in which an epoch visits them: integers (N,)."""
         N = len(self.labels)
         if not self.shuffle:
             return np.arange(N)
         return np.random.default_rng([self.seed, epoch]).permutation(N)
 
-    def batches(self, order):
+    def batches(self, order: NDArray[np.int64]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (images, labels) for each batch of the examples in the given order."""
         for batch in range(len(self)):
             indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]  # (B,)
             yield self.images[indices], self.labels[indices]  # (N, ...) -> (B, ...), (N,) -> (B,)
 
 
-def check_examples(images, labels):
+def check_examples(images: np.ndarray, labels: np.ndarray) -> None:
     """Raise an error unless images (N, ...) and integer labels (N,) belong together, N at least 1."""
     if not isinstance(images, np.ndarray) or images.ndim == 0:
         raise DTypeError(
@@ -88,7 +92,7 @@ def check_examples(images, labels):
         raise ShapeError(f"Batches: got no examples, images of shape {images.shape}; expected at least one.")
 
 
-def check_batch_size(batch_size, N, drop_last):
+def check_batch_size(batch_size: int, N: int, drop_last: bool) -> None:
     """Raise ArgumentError unless the batch size is a whole number of at least 1 that leaves a batch of N examples."""
     whole_number("Batches", "batch_size", batch_size)
     if drop_last and batch_size > N:

@@ -8,9 +8,11 @@ The version for Python holds pickles, which can run any code when they are read:
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minires.errors import DataError, FileError, UnknownNameError, file_errors
 
@@ -33,7 +35,7 @@ MD5 = {  # of the published files
 }
 
 
-def cifar10(folder, split="train"):
+def cifar10(folder: str | os.PathLike[str], split: str = "train") -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return (images, labels) of a split of CIFAR-10, in the order of its files.
 
     folder: where cifar-10-batches-bin/ is, or that folder itself. images: uint8 (N, 3, 32, 32), 0 to 255; labels: int64
@@ -51,7 +53,7 @@ def cifar10(folder, split="train"):
     return images, labels.astype(np.int64)
 
 
-def find_folder(folder):
+def find_folder(folder: str | os.PathLike[str]) -> Path:
     """Return the folder of the .bin files: this one, or the one in it that the published archive unpacks to.
 
     Raises FileError if neither holds them; the message says so if it found the pickles of the version for Python.
@@ -68,7 +70,7 @@ def find_folder(folder):
     raise FileError(f"cifar10: no {FOLDER} in {folder}: {GET_IT}.")
 
 
-def read_batch(path):
+def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return (images, labels) of one file: uint8 (10000, 3, 32, 32) and uint8 (10000,).
 
     Raises FileError if the file is missing or cannot be read, and DataError if it is not the published one.

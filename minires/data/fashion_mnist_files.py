@@ -7,11 +7,14 @@ beside the sample. benchmarks/make_fashion_mnist_sample.py makes the sample from
 
 import importlib.resources
 import io
+import os
 import zipfile
 import zlib
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minires.data.idx import read_idx
 from minires.errors import DataError, FileError, UnknownNameError
@@ -40,7 +43,7 @@ FASHION_MNIST_CLASSES = (
 )
 
 
-def fashion_mnist_sample(split="train"):
+def fashion_mnist_sample(split: str = "train") -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return (images, labels) of the bundled sample of Fashion-MNIST, in a shuffled order that never changes.
 
     images: uint8 (N, 1, 28, 28), 0 for the black background to 255; labels: int64 (N,), 0 to 9, named by
@@ -56,7 +59,7 @@ def fashion_mnist_sample(split="train"):
     return read_sample(importlib.resources.files("minires.data") / SAMPLE_FILE, split)
 
 
-def read_sample(file, split):
+def read_sample(file: Traversable, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return (images, labels) of one split from a sample file, given as a Path or a package resource.
 
     Raises FileError if the file is missing or damaged.
@@ -78,7 +81,7 @@ def read_sample(file, split):
     return images[:, np.newaxis], labels.astype(np.int64)  # (N, 28, 28) -> (N, 1, 28, 28)
 
 
-def fashion_mnist(folder, split="train"):
+def fashion_mnist(folder: str | os.PathLike[str], split: str = "train") -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return (images, labels) of the whole of Fashion-MNIST, in the order of its published files.
 
     folder: where the four IDX files are, gzipped or plain. images: uint8 (N, 1, 28, 28), 0 for the black background to
@@ -102,7 +105,7 @@ def fashion_mnist(folder, split="train"):
     return images[:, np.newaxis], labels.astype(np.int64)  # (N, 28, 28) -> (N, 1, 28, 28)
 
 
-def find_file(folder, name):
+def find_file(folder: str | os.PathLike[str], name: str) -> Path:
     """Return the path of the file of this name in the folder, gzipped or plain; raises FileError if neither is there."""
     for path in (Path(folder) / f"{name}.gz", Path(folder) / name):
         if path.exists():

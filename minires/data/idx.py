@@ -7,8 +7,10 @@ The format is described by Y. LeCun, C. Cortes and C. Burges, "The MNIST databas
 
 import gzip
 import math
+import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 VALUE_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def read_idx(path):
+def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """Read an IDX file, gzipped or plain, and return its values as an array.
 
     The array has the shape and the type that the file states, in the machine's byte order: uint8 (N, 28, 28) for the
@@ -45,7 +47,7 @@ def read_idx(path):
     return values.astype(dtype.newbyteorder("="))
 
 
-def read_decompressed(path):
+def read_decompressed(path: str | os.PathLike[str]) -> bytes:
     """Return the bytes of a file, decompressed if it begins as a gzip file does, whatever its name.
 
     Raises FileError if the file cannot be opened, and DataError if the gzip stream is damaged.
@@ -63,7 +65,7 @@ def read_decompressed(path):
         ) from error
 
 
-def parse_header(content, path):
+def parse_header(content: bytes, path: str | os.PathLike[str]) -> tuple[np.dtype[Any], tuple[int, ...], int]:
     """Return (dtype, shape, number of bytes in the header) of an IDX file's content; `path` is for the messages.
 
     Raises DataError for a magic number that is not IDX's or a header that is cut short.

@@ -4,12 +4,16 @@ Both work on NumPy arrays (N, C, H, W). Pixels may be integers; the result is fl
 float64 to begin with.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from minires.errors import ArgumentError, DTypeError, ShapeError
 
 
-def standardize(images, mean=None, std=None):
+def standardize(images: np.ndarray, mean: ArrayLike | None = None, std: ArrayLike | None = None,
+                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (standardized, mean, std): the images shifted and scaled to mean 0 and standard deviation 1 per channel.
 
         standardized[n, c, h, w] = (images[n, c, h, w] - mean[c]) / std[c]
@@ -29,7 +33,7 @@ def standardize(images, mean=None, std=None):
         given = "mean" if std is None else "std"
         raise ArgumentError(f"standardize: got only {given}. Give both mean and std, or neither to have them measured.")
     images = images.astype(dtype)
-    if mean is None:
+    if mean is None or std is None:
         mean, std = channel_statistics(images)
     else:
         mean = check_statistic(mean, "mean", images)
@@ -40,7 +44,7 @@ def standardize(images, mean=None, std=None):
     return images, mean, std
 
 
-def channel_mean_and_std(images, chunk=1000):
+def channel_mean_and_std(images: np.ndarray, chunk: int = 1000) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return (mean, std) of each channel over all images and pixels, float32 (C,): what `standardize` wants for batches.
 
     images: (N, C, H, W), of integers or floats. They are read a chunk at a time, so that a data set may stay in memory as
@@ -57,7 +61,7 @@ def channel_mean_and_std(images, chunk=1000):
     return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
 
 
-def average_2x2(images):
+def average_2x2(images: np.ndarray) -> np.ndarray:
     """Return the mean of each 2 x 2 block of pixels: (N, C, H, W) -> (N, C, H/2, W/2).
 
     Raises ShapeError if the images are not (N, C, H, W) or H or W is odd, and DTypeError if they are not numbers.
@@ -77,7 +81,7 @@ def average_2x2(images):
     return total
 
 
-def channel_statistics(images):
+def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and the standard deviation of each channel, (N, C, H, W) -> (C,), (C,), in the images' type."""
     # Summed in float64: a float32 sum over millions of pixels loses digits that the test images would then lack.
     mean = images.mean(axis=(0, 2, 3), dtype=np.float64).astype(images.dtype)  # (N, C, H, W) -> (C,)
@@ -86,7 +90,7 @@ def channel_statistics(images):
     return mean, np.sqrt(variance).astype(images.dtype)
 
 
-def check_statistic(statistic, name, images):
+def check_statistic(statistic: ArrayLike, name: str, images: np.ndarray) -> np.ndarray:
     """Return a given mean or std as an array (C,) of the images' type; raises ShapeError if it is not (C,)."""
     statistic = np.asarray(statistic, dtype=images.dtype)
     C = images.shape[1]
@@ -98,7 +102,7 @@ def check_statistic(statistic, name, images):
     return statistic
 
 
-def check_spread(mean, std):
+def check_spread(mean: np.ndarray, std: np.ndarray) -> None:
     """Raise ArgumentError unless each channel's std is finite and larger than the rounding error of its mean."""
     rounding = np.finfo(std.dtype).eps * np.abs(mean)
     usable = np.isfinite(std) & np.isfinite(mean) & (std > rounding)
@@ -111,7 +115,7 @@ def check_spread(mean, std):
         )
 
 
-def result_dtype(images, function):
+def result_dtype(images: np.ndarray, function: str) -> np.dtype[Any]:
     """Return float64 for float64 images and float32 for other numbers; `function` is for the messages.
 
     Raises ShapeError unless the images are a NumPy array (N, C, H, W) with at least one pixel, DTypeError unless they

@@ -1,13 +1,21 @@
 """Files and folders of results."""
+from __future__ import annotations
+
 import csv
+import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from minires.errors import file_errors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ELSEWHERE = "Give the path of a file in a folder that exists and can be written to"
 
 
-def output_folder(path) -> Path:
+def output_folder(path: str | os.PathLike[str]) -> Path:
     """The folder at `path`, made if need be, and proven to be writable before minutes are spent on results.
 
     Raises:
@@ -22,7 +30,7 @@ def output_folder(path) -> Path:
     return folder
 
 
-def write_text(path, text: str, attempt: str = "cannot write"):
+def write_text(path: str | os.PathLike[str], text: str, attempt: str = "cannot write") -> None:
     """Write a text as UTF-8.
 
     Args:
@@ -35,7 +43,8 @@ def write_text(path, text: str, attempt: str = "cannot write"):
         Path(path).write_text(text, encoding="utf-8")
 
 
-def write_csv(path, head, rows, attempt: str = "cannot write"):
+def write_csv(path: str | os.PathLike[str], head: Iterable[Any], rows: Iterable[Iterable[Any]],
+              attempt: str = "cannot write") -> None:
     """Write a table as CSV: the titles of its columns, then a line for each row.
 
     Raises:
@@ -47,7 +56,7 @@ def write_csv(path, head, rows, attempt: str = "cannot write"):
         writer.writerows(rows)
 
 
-def append_csv(path, rows):
+def append_csv(path: str | os.PathLike[str], rows: Iterable[Iterable[Any]]) -> None:
     """Add rows to a table that `write_csv` wrote.
 
     Raises:
@@ -57,7 +66,7 @@ def append_csv(path, rows):
         csv.writer(file).writerows(rows)
 
 
-def write_figure(path, figure):
+def write_figure(path: str | os.PathLike[str], figure: Figure) -> None:
     """Write a matplotlib figure as PNG.
 
     Raises:

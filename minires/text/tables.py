@@ -1,10 +1,12 @@
 """Tables as text, as HTML and as Markdown."""
 import html
+from collections.abc import Collection, Iterable, Sequence
 
 MARKUP = "\\|*_<>[]`"  # characters that end a cell of a Markdown table, or start markup in it
 
 
-def text_table(rows, head=None, right=(), between="  ", rule="-") -> list:
+def text_table(rows: Iterable[Sequence[str]], head: Sequence[str] | None = None, right: Collection[int] = (),
+               between: str = "  ", rule: str = "-") -> list[str]:
     """A table as lines of text, in which each column is as wide as its widest cell. No line ends in spaces.
 
     Args:
@@ -27,12 +29,13 @@ def text_table(rows, head=None, right=(), between="  ", rule="-") -> list:
     return lines
 
 
-def html_table(rows, between="") -> str:
+def html_table(rows: Iterable[str], between: str = "") -> str:
     """A table in HTML, of rows that `html_row` made; `between` stands between its lines."""
     return between.join(["<table>", *rows, "</table>"])
 
 
-def html_row(cells, tag="td", align=None, style="", escape=True) -> str:
+def html_row(cells: Collection[object], tag: str = "td", align: Iterable[str] | None = None, style: str = "",
+             escape: bool = True) -> str:
     """A row of a table in HTML.
 
     Args:
@@ -47,23 +50,23 @@ def html_row(cells, tag="td", align=None, style="", escape=True) -> str:
     return f"{start}{''.join(html_cell(*cell, tag, escape) for cell in zip(cells, aligns, strict=True))}</tr>"
 
 
-def html_cell(content, align="", tag="td", escape=True) -> str:
+def html_cell(content: object, align: str = "", tag: str = "td", escape: bool = True) -> str:
     """A cell of a table in HTML, as `html_row` takes it."""
     style = f' style="text-align:{align}"' if align else ""
     return f"<{tag}{style}>{html.escape(str(content)) if escape else content}</{tag}>"
 
 
-def markdown_table(head, rows) -> list:
+def markdown_table(head: Collection[str], rows: Iterable[Iterable[str]]) -> list[str]:
     """A table in Markdown, as lines. The cells are Markdown: plain text goes through `markdown_text` first."""
     return [markdown_row(head), "|" + "---|" * len(head), *map(markdown_row, rows)]
 
 
-def markdown_row(cells) -> str:
+def markdown_row(cells: Iterable[str]) -> str:
     """A row of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 
-def markdown_text(text) -> str:
+def markdown_text(text: str) -> str:
     """Plain text as Markdown: it cannot end a cell of a table or start markup in it."""
     for character in MARKUP:
         text = text.replace(character, "\\" + character)
