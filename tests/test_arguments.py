@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from minires.arguments import nearest, number, pair, shape_of, whole_number
+from minires.arguments import is_whole_number, nearest, number, pair, shape_of, whole_number
 from minires.errors import ArgumentError
 
 
@@ -11,6 +11,11 @@ def test_whole_numbers_pass_as_python_integers(value):
     result = whole_number("Layer", "size", value)
     assert result == value
     assert type(result) is int
+
+
+@pytest.mark.parametrize("value", [1, np.int64(3), np.uint8(3), np.int64(-3)])
+def test_the_question_of_a_whole_number_is_answered_in_python(value):
+    assert is_whole_number(value, 1) is bool(value > 0)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, "3", None, np.float32(2)])
