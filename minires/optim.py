@@ -1,13 +1,26 @@
 """Stochastic gradient descent with momentum, and the schedule of its learning rate."""
-from collections.abc import Iterable
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from minires.arguments import number, whole_number
-from minires.arrays.backend import array_module, as_host_array, beside, to_host, use_device_of
+from minires.arrays.backend import Array, array_module, as_host_array, beside, to_host, use_device_of
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, ShapeError, StateError
 from minires.nn.module import write_array
+
+
+class UpdateHook(Protocol):
+    """What an optimizer calls around each of its steps."""
+
+    def before_update(self, optimizer: SGD) -> None:
+        """The gradients are there, and nothing has moved."""
+
+    def after_update(self, optimizer: SGD) -> None:
+        """The parameters have moved."""
 
 
 class SGD:
@@ -28,25 +41,26 @@ class SGD:
         nesterov: look ahead along v; needs momentum.
 
     Attributes:
-        hooks: objects with `before_update(optimizer)` and `after_update(optimizer)`, called around each step.
+        hooks: a list of `UpdateHook`s: objects with `before_update(optimizer)` and `after_update(optimizer)`.
 
     Raises:
         ArgumentError: a number is negative, `params` is empty or names a tensor twice, nesterov without momentum.
         DTypeError: `params` holds something that is not a tensor with requires_grad=True.
     """
 
-    def __init__(self, params, lr: float, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False):
-        self.params = _checked_params(params)
-        self.lr = number("SGD", "lr", lr)  # a Python float: a float64 scalar of NumPy would promote float32 weights
-        self.momentum = number("SGD", "momentum", momentum)
-        self.weight_decay = number("SGD", "weight_decay", weight_decay)
-        self.nesterov = bool(nesterov)
+    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.0, weight_decay: float = 0.0,
+                 nesterov: bool = False) -> None:
+        self.params: list[Tensor] = _checked_params(params)
+        self.lr: float = number("SGD", "lr", lr)  # Python's: a float64 scalar of NumPy would promote float32 weights
+        self.momentum: float = number("SGD", "momentum", momentum)
+        self.weight_decay: float = number("SGD", "weight_decay", weight_decay)
+        self.nesterov: bool = bool(nesterov)
         if self.nesterov and self.momentum == 0:
             raise ArgumentError("SGD: nesterov=True looks ahead along the momentum, but momentum is 0: set it, say to 0.9")
-        self.velocities = [None] * len(self.params)  # for each parameter v, once it has made a step
-        self.hooks = []
+        self.velocities: list[Array | None] = [None] * len(self.params)  # for each parameter v, once it has made a step
+        self.hooks: list[UpdateHook] = []
 
-    def step(self):
+    def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
         for hook in self.hooks:
             hook.before_update(self)
@@ -57,36 +71,38 @@ class SGD:
         for hook in self.hooks:
             hook.after_update(self)
 
-    def _update(self, i, parameter):
+    def _update(self, i: int, parameter: Tensor) -> None:
         w, g = parameter.data, parameter.grad
         use_device_of(w)
         if self.weight_decay != 0:
             g = g + self.weight_decay * w
         if self.momentum != 0:
-            if self.velocities[i] is None:
-                self.velocities[i] = array_module(g).array(g, dtype=w.dtype)  # our own: g may be the parameter's grad
-            else:
-                self.velocities[i] = beside(self.velocities[i], w)  # the parameter may have moved to another device
-                self.velocities[i] *= self.momentum
-                self.velocities[i] += g
             v = self.velocities[i]
+            if v is None:
+                v = array_module(g).array(g, dtype=w.dtype)  # our own: g may be the parameter's grad
+            else:
+                v = beside(v, w)  # the parameter may have moved to another device
+                v *= self.momentum
+                v += g
+            self.velocities[i] = v
             g = g + self.momentum * v if self.nesterov else v
         w -= self.lr * g
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Set every parameter's `grad` to None."""
         for parameter in self.params:
             parameter.grad = None
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """A flat dict: the four settings, and `velocity.NAME`, a host copy, of each parameter that has moved."""
-        state = {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay, "nesterov": self.nesterov}
+        state: dict[str, Any] = {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay,
+                                 "nesterov": self.nesterov}
         for key, velocity in zip(self._velocity_keys(), self.velocities, strict=True):
             if velocity is not None:
                 state[key] = np.array(to_host(velocity), order="C")
         return state
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take the settings and velocities of a state dict; those of parameters that it lacks are cleared.
 
         Raises:
@@ -144,28 +160,28 @@ class MultiStepLR:
         DTypeError: this is no optimizer.
     """
 
-    def __init__(self, optimizer, milestones, gamma: float = 0.1):
+    def __init__(self, optimizer: SGD, milestones: Iterable[int], gamma: float = 0.1) -> None:
         if not hasattr(optimizer, "lr"):
             raise DTypeError(f"MultiStepLR: got a {type(optimizer).__name__}, expected an optimizer, such as SGD(…)")
         if not isinstance(milestones, Iterable):
             raise ArgumentError(f"MultiStepLR: milestones is {milestones!r}, expected a list: [{milestones!r}]")
-        self.milestones = list(milestones)
+        self.milestones: list[int] = list(milestones)
         for milestone in self.milestones:
             whole_number("MultiStepLR", "a milestone", milestone)
         self.optimizer = optimizer
-        self.gamma = number("MultiStepLR", "gamma", gamma)
-        self.steps = 0
+        self.gamma: float = number("MultiStepLR", "gamma", gamma)
+        self.steps: int = 0
 
-    def step(self):
+    def step(self) -> None:
         """Count one step (or epoch, as the caller likes) and change the learning rate if it is a milestone."""
         self.steps += 1
         self.optimizer.lr *= self.gamma ** self.milestones.count(self.steps)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, int]:
         """How many steps were counted; the learning rate is the optimizer's to save."""
         return {"steps": self.steps}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on counting from a saved state.
 
         Raises:
@@ -179,7 +195,7 @@ class MultiStepLR:
         self.steps = int(steps)
 
 
-def _checked_params(params):
+def _checked_params(params: Iterable[Tensor]) -> list[Tensor]:
     """The parameters as a list, each of them a tensor that can be trained, and none of them twice."""
     if isinstance(params, Tensor):
         raise DTypeError("SGD: got one Tensor, expected a list of them: SGD([tensor], …) or SGD(model.parameters(), …)")
