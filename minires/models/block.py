@@ -1,16 +1,21 @@
 """The blocks of all nets here: a few convolutions, with the shortcut around them, or without it in the plain twin."""
+from typing import TypeAlias
+
 from minires import nn, ops
+from minires.engine.tensor import Tensor
+
+Normalization: TypeAlias = nn.BatchNorm2d | nn.Identity  # nothing, in a net without batch norm
 
 
 class ZeroPadShortcut(nn.Module):
     """Option A: every `stride`-th pixel, and channels of zeros after those of x; see `ops.zero_pad_shortcut`."""
 
-    def __init__(self, out_channels, stride):
+    def __init__(self, out_channels: int, stride: int) -> None:
         super().__init__()
         self.out_channels = out_channels
         self.stride = stride
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, O, OH, OW)."""
         return ops.zero_pad_shortcut(x, self.out_channels, self.stride)
 
@@ -40,19 +45,21 @@ class Block(nn.Module):
 
     expansion = 1  # channels of the output, in units of `channels`
 
-    def __init__(self, in_channels, channels, stride=1, *, residual=True, shortcut="A", batch_norm=True, stride_on="3x3"):
+    def __init__(self, in_channels: int, channels: int, stride: int = 1, *, residual: bool = True, shortcut: str = "A",
+                 batch_norm: bool = True, stride_on: str = "3x3") -> None:
         super().__init__()
         self.residual = residual
         self.make_branch(in_channels, channels, stride, batch_norm, stride_on)
-        self.downsample = None
+        self.downsample: nn.Sequential | ZeroPadShortcut | None = None
         if residual:
             self.downsample = self.make_downsample(in_channels, channels * self.expansion, stride, shortcut, batch_norm)
 
-    def make_branch(self, in_channels, channels, stride, batch_norm, stride_on):
+    def make_branch(self, in_channels: int, channels: int, stride: int, batch_norm: bool, stride_on: str) -> None:
         """Make the layers of F, in the order in which they run."""
         raise NotImplementedError("Block: use BasicBlock, Bottleneck or one of their pre-activation forms")
 
-    def make_downsample(self, in_channels, out_channels, stride, shortcut, batch_norm):
+    def make_downsample(self, in_channels: int, out_channels: int, stride: int, shortcut: str,
+                        batch_norm: bool) -> nn.Sequential | ZeroPadShortcut | None:
         """The module on the shortcut, or None where the shortcut is x itself."""
         if in_channels == out_channels and stride == 1 and shortcut != "C":
             return None
@@ -60,7 +67,7 @@ class Block(nn.Module):
             return ZeroPadShortcut(out_channels, stride)
         return nn.Sequential(convolution(in_channels, out_channels, 1, stride), normalization(out_channels, batch_norm))
 
-    def add_shortcut(self, y, x):
+    def add_shortcut(self, y: Tensor, x: Tensor) -> Tensor:
         """y + shortcut(x) in a residual net, y in a plain one."""
         if not self.residual:
             return y
@@ -71,15 +78,15 @@ class Block(nn.Module):
 class BasicBlock(Block):
     """Two 3 x 3 convolutions (He et al. 2015, figure 5 left)."""
 
-    def make_branch(self, in_channels, channels, stride, batch_norm, stride_on):
-        self.conv1 = convolution(in_channels, channels, 3, stride)
-        self.bn1 = normalization(channels, batch_norm)
-        self.relu1 = nn.ReLU()
-        self.conv2 = convolution(channels, channels, 3)
-        self.bn2 = normalization(channels, batch_norm)
-        self.relu2 = nn.ReLU()
+    def make_branch(self, in_channels: int, channels: int, stride: int, batch_norm: bool, stride_on: str) -> None:
+        self.conv1: nn.Conv2d = convolution(in_channels, channels, 3, stride)
+        self.bn1: Normalization = normalization(channels, batch_norm)
+        self.relu1: nn.ReLU = nn.ReLU()
+        self.conv2: nn.Conv2d = convolution(channels, channels, 3)
+        self.bn2: Normalization = normalization(channels, batch_norm)
+        self.relu2: nn.ReLU = nn.ReLU()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, O, OH, OW)."""
         y = self.conv1(x)
         y = self.bn1(y)
@@ -96,19 +103,19 @@ class Bottleneck(Block):
 
     expansion = 4
 
-    def make_branch(self, in_channels, channels, stride, batch_norm, stride_on):
+    def make_branch(self, in_channels: int, channels: int, stride: int, batch_norm: bool, stride_on: str) -> None:
         stride1, stride2 = (1, stride) if stride_on == "3x3" else (stride, 1)
-        self.conv1 = convolution(in_channels, channels, 1, stride1)
-        self.bn1 = normalization(channels, batch_norm)
-        self.relu1 = nn.ReLU()
-        self.conv2 = convolution(channels, channels, 3, stride2)
-        self.bn2 = normalization(channels, batch_norm)
-        self.relu2 = nn.ReLU()
-        self.conv3 = convolution(channels, channels * self.expansion, 1)
-        self.bn3 = normalization(channels * self.expansion, batch_norm)
-        self.relu3 = nn.ReLU()
+        self.conv1: nn.Conv2d = convolution(in_channels, channels, 1, stride1)
+        self.bn1: Normalization = normalization(channels, batch_norm)
+        self.relu1: nn.ReLU = nn.ReLU()
+        self.conv2: nn.Conv2d = convolution(channels, channels, 3, stride2)
+        self.bn2: Normalization = normalization(channels, batch_norm)
+        self.relu2: nn.ReLU = nn.ReLU()
+        self.conv3: nn.Conv2d = convolution(channels, channels * self.expansion, 1)
+        self.bn3: Normalization = normalization(channels * self.expansion, batch_norm)
+        self.relu3: nn.ReLU = nn.ReLU()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, O, OH, OW)."""
         y = self.conv1(x)
         y = self.bn1(y)
@@ -126,11 +133,12 @@ class Bottleneck(Block):
 class PreactivationBlock(Block):
     """What the pre-activation blocks share: nothing stands on the shortcut but x, and a projection sees relu(bn(x))."""
 
-    def make_downsample(self, in_channels, out_channels, stride, shortcut, batch_norm):
+    def make_downsample(self, in_channels: int, out_channels: int, stride: int, shortcut: str,
+                        batch_norm: bool) -> nn.Sequential | ZeroPadShortcut | None:
         """As `Block`; a projection has no batch norm of its own, as its input has just had one."""
         return super().make_downsample(in_channels, out_channels, stride, shortcut, batch_norm=False)
 
-    def shortcut_input(self, x, activated):
+    def shortcut_input(self, x: Tensor, activated: Tensor) -> Tensor:
         """What the shortcut starts from: x, or for a projection relu(bn(x))."""
         is_projection = isinstance(self.downsample, nn.Sequential)
         return activated if is_projection else x
@@ -139,15 +147,15 @@ class PreactivationBlock(Block):
 class PreactivationBasicBlock(PreactivationBlock):
     """`BasicBlock` in the order of He et al. 2016."""
 
-    def make_branch(self, in_channels, channels, stride, batch_norm, stride_on):
-        self.bn1 = normalization(in_channels, batch_norm)
-        self.relu1 = nn.ReLU()
-        self.conv1 = convolution(in_channels, channels, 3, stride)
-        self.bn2 = normalization(channels, batch_norm)
-        self.relu2 = nn.ReLU()
-        self.conv2 = convolution(channels, channels, 3)
+    def make_branch(self, in_channels: int, channels: int, stride: int, batch_norm: bool, stride_on: str) -> None:
+        self.bn1: Normalization = normalization(in_channels, batch_norm)
+        self.relu1: nn.ReLU = nn.ReLU()
+        self.conv1: nn.Conv2d = convolution(in_channels, channels, 3, stride)
+        self.bn2: Normalization = normalization(channels, batch_norm)
+        self.relu2: nn.ReLU = nn.ReLU()
+        self.conv2: nn.Conv2d = convolution(channels, channels, 3)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, O, OH, OW)."""
         y = self.bn1(x)
         activated = self.relu1(y)
@@ -164,19 +172,19 @@ class PreactivationBottleneck(PreactivationBlock):
 
     expansion = 4
 
-    def make_branch(self, in_channels, channels, stride, batch_norm, stride_on):
+    def make_branch(self, in_channels: int, channels: int, stride: int, batch_norm: bool, stride_on: str) -> None:
         stride1, stride2 = (1, stride) if stride_on == "3x3" else (stride, 1)
-        self.bn1 = normalization(in_channels, batch_norm)
-        self.relu1 = nn.ReLU()
-        self.conv1 = convolution(in_channels, channels, 1, stride1)
-        self.bn2 = normalization(channels, batch_norm)
-        self.relu2 = nn.ReLU()
-        self.conv2 = convolution(channels, channels, 3, stride2)
-        self.bn3 = normalization(channels, batch_norm)
-        self.relu3 = nn.ReLU()
-        self.conv3 = convolution(channels, channels * self.expansion, 1)
+        self.bn1: Normalization = normalization(in_channels, batch_norm)
+        self.relu1: nn.ReLU = nn.ReLU()
+        self.conv1: nn.Conv2d = convolution(in_channels, channels, 1, stride1)
+        self.bn2: Normalization = normalization(channels, batch_norm)
+        self.relu2: nn.ReLU = nn.ReLU()
+        self.conv2: nn.Conv2d = convolution(channels, channels, 3, stride2)
+        self.bn3: Normalization = normalization(channels, batch_norm)
+        self.relu3: nn.ReLU = nn.ReLU()
+        self.conv3: nn.Conv2d = convolution(channels, channels * self.expansion, 1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, O, OH, OW)."""
         y = self.bn1(x)
         activated = self.relu1(y)
@@ -191,11 +199,11 @@ class PreactivationBottleneck(PreactivationBlock):
         return y
 
 
-def convolution(in_channels, out_channels, kernel_size, stride=1):
+def convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
     """A convolution without bias whose padding keeps the size of the image at stride 1."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
 
 
-def normalization(channels, batch_norm):
+def normalization(channels: int, batch_norm: bool) -> Normalization:
     """Batch norm, or nothing in a net without."""
     return nn.BatchNorm2d(channels) if batch_norm else nn.Identity()

@@ -1,10 +1,18 @@
 """The families of nets: 6n+2 layers for CIFAR, those of ImageNet, and flat nets of convolutions, as twins from one seed."""
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
 from minires import nn
 from minires.arguments import whole_number
+from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, UnknownNameError
-from minires.models.block import BasicBlock, Bottleneck, PreactivationBasicBlock, PreactivationBottleneck
+from minires.models.block import BasicBlock, Block, Bottleneck, PreactivationBasicBlock, PreactivationBottleneck
 from minires.models.flat import FlatNet
 from minires.models.resnet import ResNet
+
+Initializer: TypeAlias = Callable[[Tensor, np.random.Generator], Any]  # as those of `nn.init`
 
 SHORTCUTS = ("A", "B", "C")
 IMAGENET_BLOCKS = {  # depth -> (is it made of bottlenecks?, blocks in each stage); He et al. 2015, table 1
@@ -16,8 +24,9 @@ IMAGENET_BLOCKS = {  # depth -> (is it made of bottlenecks?, blocks in each stag
 }
 
 
-def cifar_net(depth, residual=True, width=16, in_channels=3, num_classes=10, shortcut="A", batch_norm=True,
-              preactivation=False, init=nn.init.he_normal_, seed=0, checkpoint_every=None):
+def cifar_net(depth: int, residual: bool = True, width: int = 16, in_channels: int = 3, num_classes: int = 10,
+              shortcut: str = "A", batch_norm: bool = True, preactivation: bool = False,
+              init: Initializer = nn.init.he_normal_, seed: int = 0, checkpoint_every: int | None = None) -> ResNet:
     """The nets of 6n+2 layers for small images (He et al. 2015, section 4.2), residual or plain.
 
     A 3 x 3 convolution, three stages of n blocks with two 3 x 3 convolutions each, at `width`, 2 and 4 times that many
@@ -53,11 +62,13 @@ def cifar_net(depth, residual=True, width=16, in_channels=3, num_classes=10, sho
                  in_channels=in_channels, num_classes=num_classes, stem="cifar", preactivation=preactivation,
                  batch_norm=batch_norm, checkpoint_every=checked_every("cifar_net", checkpoint_every),
                  residual=residual, shortcut=shortcut)
-    return nn.init.initialize_(net, init, seed, linear_init=nn.init.lecun_normal_)
+    nn.init.initialize_(net, init, seed, linear_init=nn.init.lecun_normal_)
+    return net
 
 
-def imagenet_net(depth, residual=True, num_classes=1000, shortcut="B", stride_on="3x3", preactivation=False,
-                 zero_init_residual=False, init=nn.init.he_normal_, seed=0, checkpoint_every=None):
+def imagenet_net(depth: int, residual: bool = True, num_classes: int = 1000, shortcut: str = "B", stride_on: str = "3x3",
+                 preactivation: bool = False, zero_init_residual: bool = False, init: Initializer = nn.init.he_normal_,
+                 seed: int = 0, checkpoint_every: int | None = None) -> ResNet:
     """The nets of He et al. 2015, table 1, for images of 224 x 224, residual or plain; named as torchvision names them.
 
     Args:
@@ -80,6 +91,7 @@ def imagenet_net(depth, residual=True, num_classes=1000, shortcut="B", stride_on
         raise ArgumentError(f'imagenet_net: stride_on is {stride_on!r}, expected "3x3" or "1x1"')
     check_shortcut("imagenet_net", shortcut)
     is_bottleneck, blocks = IMAGENET_BLOCKS[depth]
+    block: type[Block]
     if is_bottleneck:
         block = PreactivationBottleneck if preactivation else Bottleneck
     else:
@@ -95,13 +107,13 @@ def imagenet_net(depth, residual=True, num_classes=1000, shortcut="B", stride_on
                                 "it works with residual=True and preactivation=False")
         for _, module in net.named_modules():
             if isinstance(module, (BasicBlock, Bottleneck)):
-                last = module.bn3 if is_bottleneck else module.bn2
+                last = module.bn3 if isinstance(module, Bottleneck) else module.bn2
                 nn.init.zeros_(last.weight)
     return net
 
 
-def flat_net(depth, width=16, in_channels=1, activation="relu", batch_norm=False, init=nn.init.he_normal_, seed=0,
-             checkpoint_every=None):
+def flat_net(depth: int, width: int = 16, in_channels: int = 1, activation: str = "relu", batch_norm: bool = False,
+             init: Initializer = nn.init.he_normal_, seed: int = 0, checkpoint_every: int | None = None) -> FlatNet:
     """`depth` convolutions of 3 x 3 in a row, all of one width and stride 1: the simplest net in which to watch a
     gradient travel. Average pooling and a linear layer make 10 logits of it.
 
@@ -120,15 +132,16 @@ def flat_net(depth, width=16, in_channels=1, activation="relu", batch_norm=False
     """
     net = FlatNet(whole_number("flat_net", "depth", depth), whole_number("flat_net", "width", width),
                   in_channels, activation, batch_norm, checkpoint_every=checked_every("flat_net", checkpoint_every))
-    return nn.init.initialize_(net, init, seed, linear_init=nn.init.lecun_normal_)
+    nn.init.initialize_(net, init, seed, linear_init=nn.init.lecun_normal_)
+    return net
 
 
-def checked_every(owner, checkpoint_every):
+def checked_every(owner: str, checkpoint_every: int | None) -> int | None:
     """None, or the number of blocks of a checkpoint."""
     return None if checkpoint_every is None else whole_number(owner, "checkpoint_every", checkpoint_every)
 
 
-def check_shortcut(owner, shortcut):
+def check_shortcut(owner: str, shortcut: str) -> None:
     """Raise where `shortcut` is not one of the paper's three options."""
     if shortcut not in SHORTCUTS:
         raise UnknownNameError(f"{owner}: unknown shortcut {shortcut!r}: known are A (zero padding), B (a 1 x 1 "

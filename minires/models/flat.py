@@ -1,10 +1,11 @@
 """`FlatNet`: convolutions in a row, with nothing else to explain what happens to a gradient."""
 from minires import nn
+from minires.engine.tensor import Tensor
 from minires.errors import UnknownNameError
 from minires.models.block import convolution, normalization
 from minires.nn.checkpointing import run_in_turn
 
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 
 class FlatNet(nn.Module):
@@ -13,22 +14,23 @@ class FlatNet(nn.Module):
     Layers: `layer1`, `layer2`, …, each with `conv`, `bn` and `act`; then `avgpool` and `fc`.
     """
 
-    def __init__(self, depth, width, in_channels, activation, batch_norm, num_classes=10, checkpoint_every=None):
+    def __init__(self, depth: int, width: int, in_channels: int, activation: str, batch_norm: bool, num_classes: int = 10,
+                 checkpoint_every: int | None = None) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise UnknownNameError(f"flat_net: unknown activation {activation!r}: known are {', '.join(ACTIVATIONS)}")
         self.checkpoint_every = checkpoint_every
-        self.layers = []  # names of the layers, in order
+        self.layers: list[str] = []  # names of the layers, in order
         for i in range(1, depth + 1):
             layer = nn.Sequential({"conv": convolution(in_channels if i == 1 else width, width, 3),
                                    "bn": normalization(width, batch_norm),
                                    "act": ACTIVATIONS[activation]()})
             setattr(self, f"layer{i}", layer)
             self.layers.append(f"layer{i}")
-        self.avgpool = nn.GlobalAvgPool2d()
-        self.fc = nn.Linear(width, num_classes)
+        self.avgpool: nn.GlobalAvgPool2d = nn.GlobalAvgPool2d()
+        self.fc: nn.Linear = nn.Linear(width, num_classes)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, num_classes)."""
         y = run_in_turn([getattr(self, layer) for layer in self.layers], x, self.checkpoint_every)
         y = self.avgpool(y)

@@ -1,6 +1,10 @@
 """`ResNet`: a stem, stages of blocks, average pooling and a linear classifier; plain where its blocks have no shortcut."""
+from collections.abc import Sequence
+from typing import Any
+
 from minires import nn
-from minires.models.block import convolution, normalization
+from minires.engine.tensor import Tensor
+from minires.models.block import Block, Normalization, convolution, normalization
 
 
 class ResNet(nn.Module):
@@ -20,8 +24,15 @@ class ResNet(nn.Module):
         block_options: passed on to each block.
     """
 
-    def __init__(self, block, blocks, widths, in_channels, num_classes, stem, preactivation, batch_norm,
-                 checkpoint_every=None, **block_options):
+    conv1: nn.Conv2d
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential  # of the nets for ImageNet
+
+    def __init__(self, block: type[Block], blocks: Sequence[int], widths: Sequence[int], in_channels: int, num_classes: int,
+                 stem: str, preactivation: bool, batch_norm: bool, checkpoint_every: int | None = None,
+                 **block_options: Any) -> None:
         super().__init__()
         stem_channels = widths[0]
         if stem == "imagenet":
@@ -30,11 +41,11 @@ class ResNet(nn.Module):
             self.conv1 = convolution(in_channels, stem_channels, 3)
         self.preactivation = preactivation
         if not preactivation:
-            self.bn1 = normalization(stem_channels, batch_norm)
-            self.relu = nn.ReLU()
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if stem == "imagenet" else None
+            self.bn1: Normalization = normalization(stem_channels, batch_norm)
+            self.relu: nn.ReLU = nn.ReLU()
+        self.maxpool: nn.MaxPool2d | None = nn.MaxPool2d(3, stride=2, padding=1) if stem == "imagenet" else None
         channels = stem_channels
-        self.stages = []  # names of the stages, in order
+        self.stages: list[str] = []  # names of the stages, in order
         for i, (count, width) in enumerate(zip(blocks, widths, strict=True), start=1):
             strides = [1 if i == 1 else 2] + [1] * (count - 1)
             stage_blocks = []
@@ -46,12 +57,12 @@ class ResNet(nn.Module):
             setattr(self, f"layer{i}", stage)
             self.stages.append(f"layer{i}")
         if preactivation:
-            self.bn_last = normalization(channels, batch_norm)
-            self.relu_last = nn.ReLU()
-        self.avgpool = nn.GlobalAvgPool2d()
-        self.fc = nn.Linear(channels, num_classes)
+            self.bn_last: Normalization = normalization(channels, batch_norm)
+            self.relu_last: nn.ReLU = nn.ReLU()
+        self.avgpool: nn.GlobalAvgPool2d = nn.GlobalAvgPool2d()
+        self.fc: nn.Linear = nn.Linear(channels, num_classes)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, num_classes)."""
         y = self.conv1(x)
         if not self.preactivation:
