@@ -1,16 +1,20 @@
 """A training from its settings: the net, the optimizer with its schedule, the batches and what is done to them."""
+import numpy as np
+
 from minires import data, models
 from minires.errors import ArgumentError
+from minires.models.resnet import ResNet
 from minires.optim import SGD, MultiStepLR
 from minires.training.images import DATA, read_images
 from minires.training.loop import Training
+from minires.training.settings import Settings
 
 
-def make_training(settings, images, labels) -> Training:
+def make_training(settings: Settings, images: np.ndarray, labels: np.ndarray) -> Training:
     """The training that the settings describe, at its first step.
 
     Args:
-        settings: a `Settings`.
+        settings: of the run.
         images, labels: to train on, (N, C, H, W) and (N,), as `resolve` read them.
 
     Raises:
@@ -20,7 +24,7 @@ def make_training(settings, images, labels) -> Training:
     mean, std = data.channel_mean_and_std(images)
     augment = DATA[settings.data].augment if settings.augment is None else settings.augment
 
-    def prepare(batch, generator):
+    def prepare(batch: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:
         """Standardise a batch of bytes, and augment it while training: afterwards, so that the border is the mean colour."""
         batch, _mean, _std = data.standardize(batch, mean, std)
         return data.shift_and_flip(batch, generator) if augment and generator is not None else batch
@@ -33,7 +37,7 @@ def make_training(settings, images, labels) -> Training:
     return Training(model, optimizer, batches, schedule, prepare, test_data, settings.device, settings.row_every)
 
 
-def make_model(name, channels, seed):
+def make_model(name: str, channels: int, seed: int) -> ResNet:
     """The net of this name, for 10 classes of images with so many channels.
 
     Raises:

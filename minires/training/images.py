@@ -1,5 +1,8 @@
 """The images that `minires train` can train on."""
+from collections.abc import Callable
 from typing import NamedTuple
+
+import numpy as np
 
 from minires import data
 from minires.errors import FileError
@@ -8,18 +11,18 @@ from minires.errors import FileError
 class Images(NamedTuple):
     """A data set: how to read a split of it from a folder, and whether it is augmented by default."""
 
-    read: object  # a function of (folder, split), which returns (images (N, C, H, W), labels (N,))
+    read: Callable[[str, str], tuple[np.ndarray, np.ndarray]]  # (folder, split) -> (images (N, C, H, W), labels (N,))
     augment: bool
 
 
-DATA = {
+DATA: dict[str, Images] = {
     "fashion-mnist-sample": Images(lambda folder, split: data.fashion_mnist_sample(split), augment=False),
     "fashion-mnist": Images(data.fashion_mnist, augment=False),
     "cifar10": Images(data.cifar10, augment=True),
 }
 
 
-def read_images(name: str, folder: str, split: str) -> tuple:
+def read_images(name: str, folder: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """(images (N, C, H, W) of bytes, labels (N,)) of a data set in DATA.
 
     Raises:

@@ -7,15 +7,21 @@ the CPU does, and a run that was interrupted goes on as if it had not been.
 import itertools
 import math
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from minires import ops
-from minires.arrays.backend import array_module, to_host, usable_device
+from minires import nn, ops
+from minires.arrays.backend import Array, array_module, to_host, usable_device
+from minires.data import Batches
 from minires.engine.state import no_grad
 from minires.engine.tensor import Tensor
-from minires.errors import AnomalyError, StateError
+from minires.errors import AnomalyError, ArgumentError, StateError
+from minires.optim import SGD, MultiStepLR
+
+# Makes of a batch of images what the net is to see; the generator is None while testing.
+Prepare: TypeAlias = Callable[[np.ndarray, np.random.Generator | None], np.ndarray]
 
 AUGMENTATION = 1  # tells the generators of the augmentation from those of the order of the images
 
@@ -59,21 +65,23 @@ class Training:
         DeviceError: the device cannot be used; the message says why.
     """
 
-    def __init__(self, model, optimizer, batches, schedule=None, prepare=None, test_data=None, device="cpu", row_every=20):
-        self.device = usable_device(device)
-        self.model = model.to(self.device)
+    def __init__(self, model: nn.Module, optimizer: SGD, batches: Batches, schedule: MultiStepLR | None = None,
+                 prepare: Prepare | None = None, test_data: tuple[np.ndarray, np.ndarray] | None = None,
+                 device: str = "cpu", row_every: int = 20) -> None:
+        self.device: str = usable_device(device)
+        self.model: nn.Module = model.to(self.device)
         self.optimizer = optimizer
         self.batches = batches
         self.schedule = schedule
-        self.prepare = prepare or _as_they_are
+        self.prepare: Prepare = prepare or _as_they_are
         self.test_data = test_data
         self.row_every = row_every
-        self.step = 0
-        self.rows = []
-        self.seconds = 0.0
+        self.step: int = 0
+        self.rows: list[Row] = []
+        self.seconds: float = 0.0
         self._answers = Answers()  # of the steps since the last row
 
-    def run(self, steps: int):
+    def run(self, steps: int) -> Iterator[Row | None]:
         """Train until `steps` steps were made in all; yields after each the `Row` that it ended, or None.
 
         Leave the loop when you like: between two steps the training can be saved, and be run further.
@@ -122,24 +130,32 @@ class Training:
             raise AnomalyError(f"training: the loss of the steps up to step {row.step} is {row.train_loss}: try a lower "
                                f"learning rate than {row.lr:g}, or a warm-up. mr.detect_anomaly() finds the op")
 
-    def test(self) -> tuple:
-        """(mean loss, share of wrong answers) on the test data."""
+    def test(self) -> tuple[float, float]:
+        """(mean loss, share of wrong answers) on the test data.
+
+        Raises:
+            ArgumentError: there is none.
+        """
+        if self.test_data is None:
+            raise ArgumentError("Training: there is no data to test on: make it with test_data=(images, labels), or call "
+                                "evaluate(model, images, labels)")
         images, labels = self.test_data
         return evaluate(self.model, images, labels, self.prepare, self.device)
 
     # ---- saving and loading
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """A flat dict of host arrays and numbers, for `mr.save`: all that the next step depends on, and the rows so far."""
-        parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "answers": self._answers}
-        state = {"step": self.step, "seconds": self.seconds,
+        parts = (("model", self.model), ("optimizer", self.optimizer), ("schedule", self.schedule),
+                 ("answers", self._answers))
+        state: dict[str, Any] = {"step": self.step, "seconds": self.seconds,
                  "rows": np.array(self.rows, dtype=np.float64).reshape(-1, len(Row._fields))}
-        for prefix, part in parts.items():
+        for prefix, part in parts:
             if part is not None:
                 state |= {f"{prefix}.{name}": value for name, value in part.state_dict().items()}
         return state
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a saved state: of the same net, optimizer, data and batch size, on whichever device.
 
         Raises:
@@ -159,7 +175,8 @@ class Training:
         self.rows = [Row(int(values[0]), *map(float, values[1:])) for values in state_dict["rows"]]
 
 
-def train_step(model, optimizer, images, labels, device="cpu"):
+def train_step(model: nn.Module, optimizer: SGD, images: np.ndarray, labels: np.ndarray,
+               device: str = "cpu") -> tuple[Array, Array]:
     """One step of gradient descent; returns (logits (N, K), loss) as arrays on the device: nothing waits for them.
 
     Args:
@@ -173,7 +190,8 @@ def train_step(model, optimizer, images, labels, device="cpu"):
     return logits.data, loss.data
 
 
-def evaluate(model, images, labels, prepare=None, device="cpu", batch_size=256) -> tuple:
+def evaluate(model: nn.Module, images: np.ndarray, labels: np.ndarray, prepare: Prepare | None = None,
+             device: str = "cpu", batch_size: int = 256) -> tuple[float, float]:
     """(mean loss, share of wrong answers) of a net on images (N, C, H, W) and labels (N,), in evaluation mode."""
     prepare = prepare or _as_they_are
     was_training = model.training
@@ -193,37 +211,38 @@ def evaluate(model, images, labels, prepare=None, device="cpu", batch_size=256) 
 class Answers:
     """What a net answered in some batches. It stays on the device until it is asked for, and is then fetched at once."""
 
-    def __init__(self):
-        self._on_device = []  # for each batch: loss (), the class of the largest logit (N,); and the labels, on the host
-        self.losses = np.zeros(0)  # of the batches that were fetched, in nats
-        self.wrong = np.zeros(0, dtype=np.int64)  # how many answers were wrong
-        self.counts = np.zeros(0, dtype=np.int64)  # of how many
+    def __init__(self) -> None:
+        # for each batch: loss (), the class of the largest logit (N,); and the labels, on the host
+        self._on_device: list[tuple[Array, Array, np.ndarray]] = []
+        self.losses: np.ndarray = np.zeros(0)  # of the batches that were fetched, in nats
+        self.wrong: np.ndarray = np.zeros(0, dtype=np.int64)  # how many answers were wrong
+        self.counts: np.ndarray = np.zeros(0, dtype=np.int64)  # of how many
 
-    def add(self, logits, loss, labels):
+    def add(self, logits: Array, loss: Array, labels: np.ndarray) -> None:
         """Take the logits (N, K) and the mean loss () of a batch, both on the device, and its labels on the host."""
         self._on_device.append((loss, logits.argmax(axis=1), labels))
 
-    def means(self) -> tuple:
+    def means(self) -> tuple[float, float]:
         """(mean loss of the examples, share of wrong answers)."""
         self._fetch()
         total = self.counts.sum()
         return float((self.losses * self.counts).sum() / total), float(self.wrong.sum() / total)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, np.ndarray]:
         """The fetched numbers as host arrays."""
         self._fetch()
         return {"losses": self.losses, "wrong": self.wrong, "counts": self.counts}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take the numbers of a state dict."""
         self.losses, self.wrong, self.counts = [state_dict[name].copy() for name in ("losses", "wrong", "counts")]
 
     def _fetch(self):
         if not self._on_device:
             return
-        losses, classes, labels = zip(*self._on_device, strict=True)
+        on_device, classes, labels = zip(*self._on_device, strict=True)
         xp = array_module(classes[0])
-        losses = to_host(xp.stack([xp.asarray(loss) for loss in losses])).astype(np.float64)  # (batches,)
+        losses = to_host(xp.stack([xp.asarray(loss) for loss in on_device])).astype(np.float64)  # (batches,)
         counts = np.array([len(part) for part in labels])
         is_wrong = to_host(xp.concatenate(classes)) != np.concatenate(labels)                 # (examples,)
         wrong = np.add.reduceat(is_wrong.astype(np.int64), np.cumsum(counts) - counts)        # -> (batches,)
@@ -239,5 +258,5 @@ def _part(state_dict, prefix):
     return {name.removeprefix(start): value for name, value in state_dict.items() if name.startswith(start)}
 
 
-def _as_they_are(images, generator):
+def _as_they_are(images: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:
     return images

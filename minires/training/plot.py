@@ -1,16 +1,21 @@
 """The picture of a training: loss and errors over its steps."""
 import itertools
+import os
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from minires.errors import ArgumentError
 from minires.recording.plot import COLOURS, GREY
 from minires.text.files import write_figure
+from minires.training.loop import Row
 
 
-def training_curves(rows, axes=None):
+def training_curves(rows: Sequence[Row], axes: Sequence[Axes] | None = None) -> Figure | SubFigure:
     """Draw loss and share of wrong answers over the steps of a training, for training and test images.
 
     Where the learning rate changed there is a dotted line with its new value.
@@ -20,19 +25,19 @@ def training_curves(rows, axes=None):
         axes: two Axes to draw in, those of a new figure where None.
 
     Returns:
-        The figure.
+        The figure of the Axes.
 
     Raises:
         ArgumentError: there is no row.
     """
     if not rows:
         raise ArgumentError("training_curves: got no row: train for some steps first")
-    axes = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")[1] if axes is None else axes
+    panels: Sequence[Axes] = _figure_of_two().subplots(1, 2) if axes is None else axes
     tested = [row for row in rows if not np.isnan(row.test_loss)]
     steps, test_steps = [row.step for row in rows], [row.step for row in tested]
     curves = (("loss in nats", [row.train_loss for row in rows], [row.test_loss for row in tested]),
               ("wrong answers in %", [100 * row.train_error for row in rows], [100 * row.test_error for row in tested]))
-    for ax, (quantity, training, test) in zip(axes, curves, strict=True):
+    for ax, (quantity, training, test) in zip(panels, curves, strict=True):
         ax.plot(steps, training, color=COLOURS[0], linewidth=1.2, label="training, as the steps saw it",
                 marker="." if len(steps) == 1 else None)
         if tested:
@@ -47,20 +52,26 @@ def training_curves(rows, axes=None):
         ax.set_ylim(bottom=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(True, alpha=0.3)
-    axes[1].legend(loc="best")
-    return axes[0].figure
+    panels[1].legend(loc="best")
+    return panels[0].figure
 
 
-def write_curves(rows, title: str, path):
+def write_curves(rows: Sequence[Row], title: str, path: str | os.PathLike[str]) -> None:
     """Write the curves of a training, under a title, as PNG.
 
     Raises:
         ArgumentError: there is no row.
         FileError: the file cannot be written.
     """
-    figure = training_curves(rows)
-    figure.suptitle(title)
+    figure = _figure_of_two()
     try:
+        training_curves(rows, figure.subplots(1, 2))
+        figure.suptitle(title)
         write_figure(path, figure)
     finally:
         pyplot.close(figure)
+
+
+def _figure_of_two() -> Figure:
+    """A new figure, for two Axes side by side."""
+    return pyplot.figure(figsize=(12, 4.5), layout="constrained")

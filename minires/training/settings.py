@@ -1,7 +1,12 @@
 """The settings of a run of `minires train`: all that decides it, resolved once, before anything is built."""
 import json
 import math
+import os
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
 
 from minires.arrays.backend import usable_device
 from minires.errors import ArgumentError
@@ -26,7 +31,7 @@ class Settings:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     augment: bool | None = None  # shift and mirror the training images at random; None: if that is usual for the data
-    milestones: list  # the steps after which the learning rate is divided by 10
+    milestones: list[int]  # the steps after which the learning rate is divided by 10
     seed: int = 0  # of weights, order and augmentation
     device: str = "cpu"  # in full: "cuda:0"
     steps: int  # of the whole run
@@ -46,10 +51,11 @@ class Settings:
         return cls(**json.loads(text))
 
 
-DEFAULTS = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
 
 
-def resolve(given: dict, out, earlier: Settings | None = None) -> tuple:
+def resolve(given: Mapping[str, Any], out: str | os.PathLike[str], earlier: Settings | None = None,
+            ) -> tuple[Settings, tuple[np.ndarray, np.ndarray]]:
     """The settings of a run: what is given, then those of the run that goes on, then the defaults.
 
     The length of the run depends on the number of training images, so these are read here, once.
@@ -82,7 +88,7 @@ def resolve(given: dict, out, earlier: Settings | None = None) -> tuple:
     return Settings(**values), (images, labels)
 
 
-def _check_agreement(given, earlier, out):
+def _check_agreement(given: Mapping[str, Any], earlier: Settings, out: str | os.PathLike[str]) -> None:
     """Raise where a run cannot go on with what is given."""
     for name, before in asdict(earlier).items():
         if name not in MAY_CHANGE and name in given and given[name] != before:

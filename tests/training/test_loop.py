@@ -8,7 +8,7 @@ import pytest
 import minires as mr
 from minires import optim
 from minires.data import Batches, random_flip
-from minires.errors import AnomalyError, DeviceError, StateError
+from minires.errors import AnomalyError, ArgumentError, DeviceError, StateError
 from minires.training.loop import AUGMENTATION, Answers, Row, Training, evaluate, train_step
 
 N, BATCH = 70, 16  # five batches an epoch, the last of six
@@ -86,6 +86,11 @@ def test_each_example_is_seen_once_an_epoch_and_augmented_anew():
         examples = np.concatenate([batch for batch, _ in epoch])
         assert sorted(x.tobytes() for x in examples) == sorted(x.tobytes() for x in images())
     assert len({number for _, number in seen}) == 10  # each step has a generator of its own
+
+
+def test_without_test_data_there_is_nothing_to_test_on():
+    with pytest.raises(ArgumentError, match=r"no data to test on: make it with test_data=\(images, labels\)"):
+        a_training(test_data=None).test()
 
 
 def test_rows_come_after_so_many_steps_and_at_the_end_of_epoch_and_run():
