@@ -1,7 +1,10 @@
 """The commands `minires lesson`, `lessons` and `claims`: run lessons, list them, gather what they found."""
+from __future__ import annotations
+
 import argparse
 import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from minires.course import claims_page, lesson, lessons, report
@@ -11,7 +14,7 @@ from minires.text.files import write_text
 COURSE = "minires-output/course"  # where the results of all lessons go
 
 
-def add_commands(commands):
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `lesson`, `lessons` and `claims` to the commands of `minires`."""
     one = commands.add_parser("lesson", help="run a lesson, or all: minires lesson plain_vs_residual")
     one.add_argument("name", metavar="NAME", help='its name or number, as minires lessons lists them, or "all"')
@@ -25,7 +28,7 @@ def add_commands(commands):
     claims.set_defaults(run=write_claims)
 
 
-def run_lesson(name: str, arguments) -> int:
+def run_lesson(name: str, arguments: Sequence[str]) -> int:
     """Run a lesson in this process, as if its file had been started, with its own options; "all" runs the course."""
     if name == "all":
         return run_all_lessons(arguments)
@@ -39,7 +42,7 @@ def run_lesson(name: str, arguments) -> int:
     return 0
 
 
-def run_all_lessons(arguments) -> int:
+def run_all_lessons(arguments: Sequence[str]) -> int:
     """Run every lesson, and write index.html, the report of all; 1 where one of them failed."""
     parser = lesson.options_parser("all", "Run every lesson, and write index.html, the report of all.", seeds=None)
     parser.set_defaults(out=COURSE)
@@ -59,7 +62,7 @@ def run_all_lessons(arguments) -> int:
     return 0 if all(run.succeeded for run in runs) else 1
 
 
-def write_claims(chosen) -> int:
+def write_claims(chosen: argparse.Namespace) -> int:
     """Write the claims page, made from the results of the lessons."""
     page = claims_page.claims_page(claims_page.read_course(chosen.folder))
     if chosen.out is None:
@@ -70,7 +73,7 @@ def write_claims(chosen) -> int:
     return 0
 
 
-def list_lessons(chosen) -> int:
+def list_lessons(chosen: argparse.Namespace) -> int:
     """Print number, name, time and question of every lesson."""
     for found in lessons.all_lessons():
         print(f"{found.number}  {found.name}  ({found.time})\n    {found.question}")

@@ -3,12 +3,17 @@
 Whatever is missing or broken becomes a line of the report, never an error: the report is for those whose installation
 does not work.
 """
+from __future__ import annotations
+
+import argparse
+import contextlib
 import functools
 import importlib
 import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Callable
 
 import minires
 from minires.arrays import backend, cuda
@@ -18,13 +23,13 @@ from minires.text.tables import text_table
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def add_command(commands):
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `doctor` to the commands of `minires`."""
     parser = commands.add_parser("doctor", help="what is installed here, and what a GPU would need")
     parser.set_defaults(run=run)
 
 
-def run(chosen=None) -> int:
+def run(chosen: argparse.Namespace | None = None) -> int:
     """Print the report; returns 0, with a GPU or without."""
     print(report())
     return 0
@@ -35,16 +40,17 @@ def report() -> str:
     facts = {"minires": _minires, "Python": _python, "system": _system, "NumPy": _numpy, "BLAS": _blas, "cores": _cores,
              "threads": _threads, "matplotlib": _matplotlib, "CuPy": _cupy, "NVIDIA driver": _driver}
     lines = [(what, _safely(fact)) for what, fact in facts.items()]
-    lines += _safely(_devices, otherwise=[])
+    with contextlib.suppress(Exception):  # without CuPy there is none to list
+        lines += _devices()
     return "\n".join([*text_table(lines), "", _safely(_advice)])
 
 
-def _safely(fact, otherwise=None):
+def _safely(fact: Callable[[], str]) -> str:
     """What the function says, or the error that it raised as one line."""
     try:
         return fact()
     except Exception as error:  # a broken installation raises anything
-        return f"not known: {type(error).__name__}: {_one_line(error)}" if otherwise is None else otherwise
+        return f"not known: {type(error).__name__}: {_one_line(error)}"
 
 
 def _one_line(error):
@@ -119,7 +125,7 @@ def _driver():
     return f"for CUDA up to {cuda.cuda_version(version)}" if version else "none found"
 
 
-def _devices():
+def _devices() -> list[tuple[str, str]]:
     """A line for each CUDA device: its name, its memory, and whether minires can use it."""
     cupy = cuda.import_cupy()
     return [(f"cuda:{index}", _safely(functools.partial(_device, cupy, index)))

@@ -1,9 +1,15 @@
 """The command `minires draw`: architectures side by side, residual units side by side, or every layer of a net."""
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from minires import models
 from minires.arguments import nearest
 from minires.drawing.architecture import architecture_of
+from minires.drawing.diagram import Diagram
 from minires.drawing.graph import diagram_of
 from minires.drawing.model import graph_of_model
 from minires.drawing.output import formats
@@ -15,7 +21,7 @@ from minires.text.terminal import progress
 FOLDER = "minires-output/draw"
 
 
-def add_command(commands):
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `draw` to the commands of `minires`."""
     parser = commands.add_parser(
         "draw", help="draw nets or residual units: minires draw resnet34 plain34",
@@ -28,7 +34,7 @@ def add_command(commands):
     parser.set_defaults(run=run)
 
 
-def run(chosen) -> int:
+def run(chosen: argparse.Namespace) -> int:
     """Draw what was asked for; returns the exit status."""
     check_names(chosen.names)
     path = output_path(chosen.out, chosen.names)
@@ -38,7 +44,7 @@ def run(chosen) -> int:
     return 0
 
 
-def check_names(names):
+def check_names(names: Sequence[str]) -> None:
     """Raise where a name is unknown, or nets and units are mixed.
 
     Raises:
@@ -56,7 +62,7 @@ def check_names(names):
                             f"{', '.join(units)} without {', '.join(name for name in names if name not in UNITS)}")
 
 
-def output_path(out, names) -> Path:
+def output_path(out: str | os.PathLike[str], names: Sequence[str]) -> Path:
     """The file to write: `out` itself if it has an ending and is no folder, else a .png in that folder.
 
     Raises:
@@ -73,7 +79,7 @@ def output_path(out, names) -> Path:
     return path
 
 
-def diagram_by_name(name: str, layers: bool):
+def diagram_by_name(name: str, layers: bool) -> Diagram:
     """The diagram of a named unit or net."""
     if name in UNITS:
         return unit_diagram(name)

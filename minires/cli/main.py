@@ -3,6 +3,7 @@ import argparse
 import bdb
 import os
 import sys
+from collections.abc import Sequence
 
 import minires
 from minires.cli import course, doctor, draw, summary, train
@@ -10,7 +11,7 @@ from minires.errors import MiniresError
 from minires.text.terminal import accept_any_text
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. A `MiniresError` becomes one line, not a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()

@@ -1,11 +1,13 @@
 """The command `minires summary`: the table of a net's layers."""
+from __future__ import annotations
+
 import argparse
 
 from minires import models, nn
 from minires.nn.summary import summary
 
 
-def add_command(commands):
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `summary` to the commands of `minires`."""
     parser = commands.add_parser("summary", help="print the layers of a net: minires summary resnet20")
     parser.add_argument("model", metavar="MODEL", help=f"one of {', '.join(models.NAMED)}")
@@ -13,7 +15,7 @@ def add_command(commands):
     parser.set_defaults(run=run)
 
 
-def run(chosen) -> int:
+def run(chosen: argparse.Namespace) -> int:
     """Print the layers of a named net, with output shapes, parameters and multiply-adds."""
     model = models.make(chosen.model, init=nn.init.zeros_)
     size = chosen.size or (224 if model.maxpool is not None else 32)

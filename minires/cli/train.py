@@ -1,10 +1,14 @@
 """`minires train MODEL`: the training of a named net, with progress, a table of numbers, checkpoints and a picture."""
+from __future__ import annotations
+
+import argparse
 import math
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,21 +18,21 @@ from minires.nn.saving import load, save
 from minires.text.files import append_csv, output_folder, write_csv
 from minires.text.terminal import duration
 from minires.training.build import make_training
-from minires.training.loop import Row
+from minires.training.loop import Row, Training
 from minires.training.settings import Settings, resolve
 
 CHECKPOINT, METRICS, PICTURE = "checkpoint.npz", "metrics.csv", "training.png"
 SAVE_EVERY = 600  # seconds; also after each epoch, at the end, and at Ctrl-C
 
 
-def add_command(commands):
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `train` to the commands of `minires`."""
     parser = commands.add_parser("train", help="train a net: minires train resnet20 --data cifar10 --epochs 10")
     add_options(parser)
     parser.set_defaults(run=run)
 
 
-def run(chosen) -> int:
+def run(chosen: argparse.Namespace) -> int:
     """Train as the options say. Returns 0 at the end of the run, 130 after Ctrl-C, which loses nothing.
 
     Raises:
@@ -49,7 +53,7 @@ def run(chosen) -> int:
     return _run(training, settings, out)
 
 
-def read_checkpoint(path) -> tuple:
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], Settings]:
     """(the state of a training, the `Settings` that it was made with).
 
     Raises:
@@ -68,7 +72,7 @@ def read_checkpoint(path) -> tuple:
 
 # ---- the run
 
-def _run(training, settings, out):
+def _run(training: Training, settings: Settings, out: Path) -> int:
     steps = settings.steps
     title = f"{settings.model} on {settings.data}"
     print(f"{title}: {len(training.batches.labels)} images, batches of {settings.batch}, {steps} steps "
@@ -110,16 +114,16 @@ class StopAfterStep:
     A second Ctrl-C ends at once. `requested` says whether there was a first one.
     """
 
-    def __init__(self):
-        self.requested = False
-        self._outer = {}
+    def __init__(self) -> None:
+        self.requested: bool = False
+        self._outer: dict[signal.Signals, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> StopAfterStep:
         if threading.current_thread() is threading.main_thread():  # no other may set handlers
             self._outer = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         for number, handler in self._outer.items():
             signal.signal(number, handler)
 
@@ -133,14 +137,15 @@ class StopAfterStep:
 class Progress:
     """Lines on stderr: one for each test, and on a terminal one that counts the steps between them."""
 
-    def __init__(self, training, steps):
+    def __init__(self, training: Training, steps: int) -> None:
         self.training = training
         self.steps = steps
-        self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
-        self.start, self.first_step = time.perf_counter(), training.step
-        self.last = "" if not training.rows else self._numbers(training.rows[-1])
+        self.is_terminal: bool = sys.stderr is not None and sys.stderr.isatty()
+        self.start: float = time.perf_counter()
+        self.first_step: int = training.step
+        self.last: str = "" if not training.rows else self._numbers(training.rows[-1])
 
-    def show(self, row):
+    def show(self, row: Row | None) -> None:
         """Tell of the step that was made, and of the row that it ended, if it did."""
         if row is not None:
             self.last = self._numbers(row)

@@ -2,13 +2,14 @@
 import argparse
 import dataclasses
 import math
+from typing import Any
 
 from minires import models
 from minires.training.images import DATA
 from minires.training.settings import EPOCHS, Settings
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options. What is not given is None, so that --resume can tell it from what is."""
     parser.add_argument("model", metavar="MODEL", help=f"one of {', '.join(models.NAMED)}")
     parser.add_argument("--data", choices=DATA, help=f"the images (default: {Settings.data}, which comes with minires)")
@@ -33,7 +34,7 @@ def add_options(parser):
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder of the results")
 
 
-def given_settings(chosen) -> dict:
+def given_settings(chosen: argparse.Namespace) -> dict[str, Any]:
     """{name: value} of the settings that stand on the command line, for `training.settings.resolve`."""
     names = ["epochs", *(field.name for field in dataclasses.fields(Settings))]
     return {name: value for name, value in vars(chosen).items() if name in names and value is not None}
