@@ -5,10 +5,11 @@ Importing it imports NumPy and nothing slow: matplotlib comes with the first use
 """
 import difflib
 import importlib
+from typing import TYPE_CHECKING
 
 from minires.engine.tensor import Tensor  # first, as its file holds the package's one import cycle
 
-from minires import data, models, nn, ops, optim  # isort: skip
+from minires import data, debug, models, nn, ops, optim  # isort: skip
 from minires.arrays.threads import get_threads, set_threads
 from minires.debug.anomaly import detect_anomaly
 from minires.debug.description import describe
@@ -40,6 +41,9 @@ from minires.nn.saving import load, save
 from minires.nn.summary import summary
 from minires.recording import GradientRecord, record_gradients, stack_records
 
+if TYPE_CHECKING:
+    from minires.recording import plot
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -64,6 +68,7 @@ __all__ = [
     "UnknownNameError",
     "backward_steps",
     "data",
+    "debug",
     "describe",
     "detect_anomaly",
     "detect_writes",
@@ -87,9 +92,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    """Import `mr.plot`, and matplotlib with it, when it is first used (PEP 562)."""
-    if name == "plot":
-        return importlib.import_module("minires.recording.plot")
-    near = difflib.get_close_matches(name, __all__, n=1)
-    raise AttributeError(f"module 'minires' has no attribute {name!r}{f': did you mean {near[0]}?' if near else ''}")
+if not TYPE_CHECKING:  # a type checker would take any name for one that this gives
+
+    def __getattr__(name):
+        """Import `mr.plot`, and matplotlib with it, when it is first used (PEP 562)."""
+        if name == "plot":
+            return importlib.import_module("minires.recording.plot")
+        near = difflib.get_close_matches(name, __all__, n=1)
+        raise AttributeError(f"module 'minires' has no attribute {name!r}{f': did you mean {near[0]}?' if near else ''}")
+
+
+def __dir__() -> list[str]:
+    """The public names, and those with two underscores: not the modules and folders that lie beside them."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

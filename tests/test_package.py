@@ -1,4 +1,6 @@
 """The package as a whole: what importing it costs, and what it offers."""
+import importlib
+import pkgutil
 import subprocess
 import sys
 
@@ -22,6 +24,31 @@ def test_plot_comes_with_its_first_use():
 def test_every_public_name_is_there_and_documented():
     for name in mr.__all__:
         assert getattr(mr, name).__doc__, name
+
+
+def test_a_listing_shows_the_public_names_and_nothing_else():
+    code = "import minires as mr; print([name for name in dir(mr) if not name.startswith('__')] == sorted(mr.__all__))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"  # in a process of its own, and so before the first use of `mr.plot`
+    assert "__version__" in dir(mr)
+    assert {"plot", "debug"} <= set(dir(mr))
+
+
+def test_a_listing_does_not_grow_with_what_is_imported_later():
+    before = dir(mr)
+    importlib.import_module("minires.training.loop")
+    assert mr.training.loop  # it is there, and not shown
+    assert dir(mr) == before
+
+
+def test_no_name_of_a_package_hides_a_module_in_it():
+    found = list(pkgutil.walk_packages(mr.__path__, "minires."))
+    assert len(found) > 100
+    for _finder, module_name, _is_package in found:
+        package_name, _, name = module_name.rpartition(".")
+        if name != "__main__":
+            package = sys.modules[package_name]  # the walk has imported it
+            assert getattr(package, name, None) in (None, sys.modules.get(module_name)), module_name
 
 
 def test_an_unknown_name_is_an_attribute_error():
