@@ -131,8 +131,9 @@ class SGD:
         for i, (key, parameter) in enumerate(zip(keys, self.params, strict=True)):
             self.velocities[i] = None
             if key in given:
-                self.velocities[i] = array_module(parameter.data).empty_like(parameter.data)
-                write_array(self.velocities[i], given[key])
+                velocity = array_module(parameter.data).empty_like(parameter.data)
+                write_array(velocity, given[key])
+                self.velocities[i] = velocity
 
     def _velocity_keys(self):
         """A key for each parameter: by its name where that is known and unique, by its place otherwise."""
