@@ -95,8 +95,8 @@ def options(doc: str | None, seeds: int = 5, argv: Sequence[str] | None = None) 
     return chosen
 
 
-def options_parser(name: str, title: str, seeds: int) -> argparse.ArgumentParser:
-    """The parser of a lesson's options, with the lesson's name, title and usual number of seeds."""
+def options_parser(name: str, title: str, seeds: int | None) -> argparse.ArgumentParser:
+    """The parser of a lesson's options, with the lesson's name, title and usual number of seeds, None for all lessons."""
     parser = argparse.ArgumentParser(prog=f"minires lesson {name}", description=title)
     parser.add_argument("--out", metavar="DIR", default=f"minires-output/{name}",
                         help="folder for figures and CSV files (default: %(default)s)")
