@@ -1,8 +1,10 @@
 """`detect_anomaly`: the first op whose output or gradient is not finite."""
 import numpy as np
 
-from minires.arrays.backend import all_finite, to_host
+from minires.arrays.backend import Array, all_finite, to_host
+from minires.engine.backward import BackwardStep
 from minires.engine.hooks import BackwardHook
+from minires.engine.op import Op
 from minires.errors import AnomalyError
 
 
@@ -15,7 +17,7 @@ class detect_anomaly(BackwardHook):
         AnomalyError: it names the op, its layer, the value, its place, and the line of your code that made the op.
     """
 
-    def after_forward(self, op, inputs, output):
+    def after_forward(self, op: Op, inputs: list[Array | None], output: Array) -> None:
         """Look at what an op made."""
         if all_finite(output):
             return
@@ -24,13 +26,13 @@ class detect_anomaly(BackwardHook):
                  else "its inputs are finite: " + ", ".join(_range_of(x) for x in inputs if x is not None))
         raise AnomalyError(f"{op.title}: the output {_first_not_finite(output)}; {cause}. {_called_at(op)}")
 
-    def before_step(self, step):
+    def before_step(self, step: BackwardStep) -> None:
         """Look at the gradient that comes in: that of the loss itself, as every later one was looked at already."""
         if not all_finite(step.grad_output):
             raise AnomalyError(f"{step.op.title}: the gradient of its output {_first_not_finite(step.grad_output)}, before "
                                f"its backward ran. {_called_at(step.op)}")
 
-    def after_step(self, step):
+    def after_step(self, step: BackwardStep) -> None:
         """Look at the gradients that an op made."""
         for i, gradient in enumerate(step.grad_inputs):
             if gradient is not None and not all_finite(gradient):

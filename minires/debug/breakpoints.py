@@ -3,19 +3,24 @@ number, or what its gradient holds."""
 import difflib
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 from minires.arguments import is_whole_number
+from minires.arrays.backend import Array
 from minires.debug.dry_run import KINDS, ForwardStep, makes
 from minires.debug.prompt import breakpoint_hook, with_breakpoint
+from minires.engine.backward import BackwardStep
 from minires.engine.call_site import call_site
 from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
 from minires.engine.state import state
+from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, UnknownNameError
 from minires.nn.module import Module
 
 NEAR = 5  # names that an error lists
-UNCHANGED = object()  # in place of a setting that was not switched
+UNCHANGED: Any = object()  # in place of a setting that was not switched
 
 
 class break_at(BackwardHook):
@@ -50,31 +55,36 @@ class break_at(BackwardHook):
     Where the block ends without a stop for another reason, a warning tells what was seen.
     """
 
-    def __init__(self, layer_or_op=None, *, when="backward", op=None, step=None, if_=None, first=None):
-        self.layer = layer_or_op.path if isinstance(layer_or_op, Module) else layer_or_op
-        self.op = op
+    def __init__(self, layer_or_op: str | Module | type[Op] | None = None, *, when: str = "backward",
+                 op: str | type[Op] | None = None, step: int | None = None, if_: Callable[[Any], Any] | None = None,
+                 first: str | None = None) -> None:
         if isinstance(layer_or_op, type) or (isinstance(layer_or_op, str) and layer_or_op in _op_names()):
             if op is not None:
                 raise ArgumentError(f"break_at: got two types of op, {layer_or_op!r} and op={op!r}")
-            self.layer, self.op = None, self.layer
-        self.when = when
-        self.number = step
-        self.if_ = if_
-        self.first = first
+            layer, op = None, layer_or_op
+        else:
+            layer = layer_or_op.path if isinstance(layer_or_op, Module) else layer_or_op
+        self.layer: str | None = layer
+        self.op: str | type[Op] | None = op
+        self.when: str = when
+        self.number: int | None = step
+        self.if_: Callable[[Any], Any] | None = if_
+        self.first: str | None = first
         self._check_arguments()
-        self.stops = 0
-        self._names = {"forward": {}, "backward": {}}  # of what ran; dicts, as sets have no order
-        self._kinds = set()  # of op, of which so many steps were looked at ...
+        self.stops: int = 0
+        self._names: dict[str, dict[str, None]] = {"forward": {}, "backward": {}}  # of what ran; in order, unlike sets
+        self._kinds: set[str] = set()  # of op, of which so many steps were looked at ...
         self._looked_at = 0
         self._candidates = 0  # ... and of these, layer, op and number fitted so many
         self._count = 0  # steps of this pass
-        self._armed = None  # (op, method) whose copy waits for its call
-        self._outer_reference, self._outer_hook = UNCHANGED, None  # what to restore
+        self._armed: tuple[Op, str] | None = None  # (op, method) whose copy waits for its call
+        self._outer_reference = UNCHANGED  # what to restore ...
+        self._outer_hook: Callable[..., Any] | None = None  # ... and `sys.breakpointhook`, where it was replaced
         self._missed = False  # was it said that the name is not there?
 
     # ---- what the passes tell
 
-    def before_forward(self, op, inputs):
+    def before_forward(self, op: Op, inputs: list[Array | None]) -> None:
         """Stop in this op's forward, if it is the one."""
         if state.rebuilding:
             return  # a checkpoint's second forward
@@ -83,27 +93,27 @@ class break_at(BackwardHook):
             op.call_site = call_site()
             self._consider(ForwardStep(op, inputs))
 
-    def after_forward(self, op, inputs, output):
+    def after_forward(self, op: Op, inputs: list[Array | None], output: Array) -> None:
         """The forward has run: it may run undisturbed the next time."""
         self._disarm()
 
-    def start_of_pass(self, root):
+    def start_of_pass(self, root: Tensor) -> None:
         """Count from 0."""
         self._disarm()
         self._count = 0 if self.when == "backward" else self._count
 
-    def before_step(self, step):
+    def before_step(self, step: BackwardStep) -> None:
         """Stop in this op's backward, if it is the one."""
         self._names["backward"].setdefault(step.name)
-        self._names["backward"].setdefault(step.op.layer)
+        self._names["backward"].setdefault(step.op.layer or step.name)
         if self.when == "backward":
             self._consider(step)
 
-    def after_step(self, step):
+    def after_step(self, step: BackwardStep) -> None:
         """The backward has run: it may run undisturbed the next time."""
         self._disarm()
 
-    def end_of_pass(self):
+    def end_of_pass(self) -> None:
         """Back to the fast ops; and the first time that a name was not there, a word at once, as more may take minutes."""
         if self.layer is not None and not self._missed and self.layer not in self._seen():
             self._missed = True
@@ -112,7 +122,7 @@ class break_at(BackwardHook):
         self._count = 0
         self._restore_ops()
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
         self._disarm()
         self._restore_ops()
@@ -167,7 +177,7 @@ class break_at(BackwardHook):
     def _disarm(self):
         if self._armed is not None:
             op, method = self._armed
-            del op.__dict__[method], op.stopped_step
+            del op.__dict__[method], op.__dict__["stopped_step"]
             self._armed = None
         if self._outer_hook is not None:
             sys.breakpointhook = self._outer_hook
@@ -200,7 +210,7 @@ class break_at(BackwardHook):
         """The names of all that ran."""
         return [name for name in {**self._names["forward"], **self._names["backward"]} if name]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         given = {"when": self.when, "op": self.op, "step": self.number, "if_": self.if_, "first": self.first}
         parts = [repr(self.layer)] if self.layer is not None else []
         parts += [f"{name}={getattr(value, '__name__', None) or repr(value)}" for name, value in given.items()

@@ -1,7 +1,11 @@
 """`describe(tensor)`: the statistics of a tensor, on demand."""
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
-from minires.arrays.backend import array_module, device_of, is_array, to_host
+from minires.arrays.backend import Array, MaybeNone, array_module, device_of, is_array, to_host
 from minires.arrays.norms import euclidean_norm
 from minires.debug.step_summary import place
 from minires.engine.tensor import Tensor
@@ -9,7 +13,7 @@ from minires.errors import DTypeError
 from minires.text.tables import html_cell, html_table, text_table
 
 
-def describe(tensor):
+def describe(tensor: Tensor | Array) -> Description:
     """Statistics of a tensor, or of a raw array such as a gradient; on a GPU, this waits for it.
 
     Returns:
@@ -35,7 +39,23 @@ class Description:
         grad_norm: the norm of `grad`, or None where there is none.
     """
 
-    def __init__(self, tensor):
+    name: str | None
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    device: str
+    min: float
+    max: float
+    mean: float
+    std: float
+    norm: float
+    zeros: int
+    nan: int
+    inf: int
+    op: str | None
+    made_at: tuple[str, int] | MaybeNone
+    grad_norm: float | None
+
+    def __init__(self, tensor: Tensor | Array) -> None:
         x = tensor.data if isinstance(tensor, Tensor) else tensor
         if not isinstance(x, np.generic) and not is_array(x):
             raise DTypeError(f"describe: got a {type(x).__name__}, expected a Tensor or an array of NumPy or CuPy: of a "
@@ -53,12 +73,12 @@ class Description:
         grad = tensor.grad if isinstance(tensor, Tensor) else None
         self.grad_norm = None if grad is None else float(euclidean_norm(grad))
 
-    def items(self) -> list:
+    def items(self) -> list[tuple[str, str]]:
         """(what, value) pairs of text."""
         count = int(np.prod(self.shape))
         finite = "" if self.nan == self.inf == 0 else " of the finite values"
         items = [("name", self.name)] if self.name else []
-        items += [("shape", f"{list(self.shape)} = {count:,} values"), ("dtype", self.dtype), ("device", self.device),
+        items += [("shape", f"{list(self.shape)} = {count:,} values"), ("dtype", str(self.dtype)), ("device", self.device),
                   (f"min, max{finite}", f"{self.min:.6g}, {self.max:.6g}"),
                   (f"mean, std{finite}", f"{self.mean:.6g}, {self.std:.6g}"),
                   (f"norm{finite}", f"{self.norm:.6g}"),
@@ -67,14 +87,14 @@ class Description:
             items.append(("norm of grad", f"{self.grad_norm:.6g}"))
         if self.op is not None:
             items.append(("made by", f"{self.op}, called at {place(self.made_at)}"))
-        return [(what, str(value)) for what, value in items]
+        return items
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join(text_table(self.items()))
 
     __repr__ = __str__  # a prompt, or a debugger's `p`, shows the lines
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return html_table(f"<tr>{html_cell(what, 'left', 'th')}{html_cell(value, 'left')}</tr>"
                           for what, value in self.items())
 

@@ -1,8 +1,12 @@
 """An op that is about to run, and what it would make: how a breakpoint finds the op that makes the first NaN, or zero."""
+from collections.abc import Callable
+
 import numpy as np
 
-from minires.arrays.backend import all_finite, is_array
+from minires.arrays.backend import Array, all_finite, is_array
+from minires.engine.backward import BackwardStep
 from minires.engine.call_site import with_source
+from minires.engine.op import Op
 
 __all__ = ["KINDS", "ForwardStep", "makes"]
 
@@ -18,9 +22,9 @@ class ForwardStep:
 
     __slots__ = ("inputs", "op")
 
-    def __init__(self, op, inputs):
-        self.op = op
-        self.inputs = inputs
+    def __init__(self, op: Op, inputs: list[Array | None]) -> None:
+        self.op: Op = op
+        self.inputs: list[Array | None] = inputs
 
     @property
     def name(self) -> str:
@@ -31,7 +35,7 @@ class ForwardStep:
         """The line of your code that calls this op: "file:line: the line"."""
         return with_source(self.op.where)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<ForwardStep {self.name}: {type(self.op).__name__}>"
 
 
@@ -43,10 +47,10 @@ def _is_all_zero(array):
     return array.size > 0 and not bool(array.any())
 
 
-KINDS = {"non-finite": _holds_non_finite, "zero": _is_all_zero}
+KINDS: dict[str, Callable[[Array], bool]] = {"non-finite": _holds_non_finite, "zero": _is_all_zero}
 
 
-def makes(step, kind: str) -> bool:
+def makes(step: BackwardStep | ForwardStep, kind: str) -> bool:
     """Does the op of a step make a gradient of this kind (in forward, an output), or is the gradient that it is given one?
 
     The op is tried, which leaves no trace: what it may have written to, running statistics, gets its values back.

@@ -4,11 +4,15 @@ A check that sums the output, or that looks at a few elements, lets wrong gradie
 depend on x at all, so any multiple of zero "agrees". Here the output is weighted with random numbers v instead, and the
 gradient of L = Σ v · f(x) is compared with central differences, element by element.
 """
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from minires.arrays.backend import array_module, device_of, to_device, to_host
+from minires.arrays.backend import Array, array_module, device_of, to_device, to_host
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, GradcheckError, ShapeError
 from minires.nn.module import Module
@@ -31,11 +35,11 @@ class ArgumentCheck:
     """What was found about the gradient of one argument."""
 
     name: str
-    shape: tuple
+    shape: tuple[int, ...]
     checked: int = 0  # elements and directions that were compared
     wrong: int = 0
     kinks: int = 0  # places left out, as the function has a kink there
-    worst: "Comparison | None" = None
+    worst: Comparison | None = None
 
 
 @dataclass
@@ -53,9 +57,9 @@ class GradcheckReport:
     """What `gradcheck` compared, and how well it agreed: `print(report)`."""
 
     op: str
-    arguments: list = field(default_factory=list)
+    arguments: list[ArgumentCheck] = field(default_factory=list)
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = ("argument", "shape", "compared", "wrong", "kinks", "worst place", "got", "expected")
         rows = [(a.name, str(a.shape), str(a.checked), str(a.wrong), str(a.kinks),
                  *((a.worst.place, f"{a.worst.got:.9g}", f"{a.worst.expected:.9g}") if a.worst else ("-", "-", "-")))
@@ -63,7 +67,8 @@ class GradcheckReport:
         return "\n".join(f"  {line}" for line in text_table([head, *rows]))
 
 
-def gradcheck(function, inputs, rtol: float = 1e-5, atol: float = 1e-7, seed: int = 0) -> GradcheckReport:
+def gradcheck(function: Callable[..., Tensor], inputs: list[Any] | tuple[Any, ...], rtol: float = 1e-5, atol: float = 1e-7,
+              seed: int = 0) -> GradcheckReport:
     """Check the gradient of a function of tensors against numerical derivatives.
 
         L = Σ v · f(x),  v ~ N(0, 1):        dL/dx[i]  =  (L(x + h·e_i) - L(x - h·e_i)) / 2h  +  O(h²)
@@ -125,18 +130,20 @@ def gradcheck(function, inputs, rtol: float = 1e-5, atol: float = 1e-7, seed: in
 class Loss:
     """L = Σ v · f(x), of which only differences from the output `centre` are asked for."""
 
-    def __init__(self, function, arguments, v, centre):
+    rounding: Array  # how far each output moves where nothing but the last digits of the inputs does
+
+    def __init__(self, function: Callable[..., Tensor], arguments: list[Any], v: Array, centre: Array) -> None:
         self.function = function
         self.arguments = arguments
         self.v = v
         self.centre = centre
 
-    def output(self):
+    def output(self) -> Array:
         """f at the present values of the arguments, as an array: it may be a view of them."""
         return _output(self.function, self.arguments).data
 
-    def find_rounding(self, checked, generator):
-        """Set `rounding`, how far each output moves where nothing but the last digits of the inputs does."""
+    def find_rounding(self, checked: list[Tensor], generator: np.random.Generator) -> None:
+        """Set `rounding`, at random moves of the inputs."""
         kept = [a.data.copy() for a in checked]
         self.rounding = LAST_DIGITS * abs(self.centre)
         try:
@@ -149,7 +156,8 @@ class Loss:
             for a, values in zip(checked, kept, strict=True):
                 a.data[...] = values
 
-    def slopes(self, a, gradient, direction, step, rtol, atol):
+    def slopes(self, a: Tensor, gradient: np.ndarray, direction: np.ndarray, step: float, rtol: float,
+               atol: float) -> Slopes:
         """The derivatives along a direction, as `Slopes`; the argument's data are moved, and put back."""
         moved = direction != 0
         got = float((gradient[moved] * direction[moved]).sum())  # only there: a NaN elsewhere is not the fault of this place
@@ -178,17 +186,17 @@ class Slopes:
     tolerated: float  # how far `got` may lie from `expected`
 
     @property
-    def expected(self):
+    def expected(self) -> float:
         """The central difference."""
         return (self.left + self.right) / 2
 
     @property
-    def distance(self):
+    def distance(self) -> float:
         """How far backward's derivative lies from the central difference."""
         return abs(self.got - self.expected)
 
     @property
-    def error(self):
+    def error(self) -> float:
         """The distance in units of what is tolerated: above 1 is wrong, and so is what is not finite."""
         if self.distance == 0:
             return 0.0
@@ -196,7 +204,7 @@ class Slopes:
         return self.distance / self.tolerated if can_divide else np.inf
 
     @property
-    def jump(self):
+    def jump(self) -> float:
         """How far the slopes to the left and to the right lie apart."""
         return abs(self.right - self.left)
 

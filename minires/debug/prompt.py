@@ -8,9 +8,11 @@ import ast
 import linecache
 import sys
 import types
+from collections.abc import Callable
+from typing import Any
 
 
-def with_breakpoint(function):
+def with_breakpoint(function: Any) -> types.FunctionType | None:
     """A copy of a method that opens the debugger before its first statement; None of a lambda, and without a source.
 
     The copy begins with `step = self.stopped_step; breakpoint()`, both on its `def` line. So pdb up to Python 3.12, ipdb
@@ -34,13 +36,14 @@ def with_breakpoint(function):
     for definition in definitions:
         _insert_breakpoint(definition)
     copied_code = _code_in(compile(tree, code.co_filename, "exec", dont_inherit=True), code)
+    assert copied_code is not None  # it was there before the call was written into it
     copy = types.FunctionType(copied_code, function.__globals__, function.__name__, function.__defaults__,
                               function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
 
 
-def breakpoint_hook():
+def breakpoint_hook() -> Callable[..., Any]:
     """What `breakpoint()` should call: `sys.breakpointhook`, or IPython's prompt where that would pass in silence.
 
     So it would in a notebook: the kernel sets debugpy's hook, which does nothing until somebody attaches, as the bug button
@@ -48,7 +51,7 @@ def breakpoint_hook():
     """
     debugpy, ipython = sys.modules.get("debugpy"), sys.modules.get("IPython.core.debugger")
     is_debugpys = (getattr(sys.breakpointhook, "__module__", None) or "").startswith("debugpy")
-    if ipython is not None and is_debugpys and not debugpy.is_client_connected():
+    if ipython is not None and debugpy is not None and is_debugpys and not debugpy.is_client_connected():
         return ipython.set_trace
     return sys.breakpointhook
 
@@ -65,7 +68,7 @@ def _insert_breakpoint(definition):
     line = min(definition.lineno, body[-1].lineno - 1)  # `def f(self, x): return x` in one line: the line before
     for statement in statements:
         for node in ast.walk(statement):
-            if hasattr(node, "lineno"):
+            if isinstance(node, (ast.stmt, ast.expr)):
                 node.lineno = node.end_lineno = line
     body[has_text:has_text] = statements
 

@@ -12,8 +12,10 @@ import os
 import re
 from typing import NamedTuple
 
-from minires.arrays.backend import to_host
+from minires.arrays.backend import Array, MaybeNone, to_host
 from minires.arrays.norms import euclidean_norm
+from minires.engine.backward import BackwardStep
+from minires.engine.op import Op
 from minires.text.tables import html_row, html_table
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -25,8 +27,8 @@ class GradientSummary(NamedTuple):
 
     name: str  # "dy" for that of the output; "dx", "dweight", … for those of the inputs
     formula: str  # "dx = dy W"; the name alone where the op states none, and for "dy", which came in
-    shape: tuple | None  # None where the input was absent
-    norm: object  # Euclidean, a 0-d float64 array on the gradient's device; NOT_WANTED or NOT_COMPUTED where there is none
+    shape: tuple[int, ...]
+    norm: Array | str  # Euclidean, a 0-d float64 array on the gradient's device; or NOT_WANTED or NOT_COMPUTED
 
     @property
     def norm_text(self) -> str:
@@ -46,14 +48,15 @@ class StepSummary:
         code: (file, line) of the backward that ran.
     """
 
-    def __init__(self, step):
+    def __init__(self, step: BackwardStep) -> None:
         op = step.op
-        self.op = type(op).__name__
-        self.layer = step.name if step.name != self.op else ""
-        self.forward = (inspect.getdoc(type(op)) or "").partition("\n")[0]
-        self.made_at = op.where
-        self.code = backward_code(op)
-        self.gradients = [GradientSummary("dy", "dy", step.grad_output.shape, euclidean_norm(step.grad_output))]
+        self.op: str = type(op).__name__
+        self.layer: str = step.name if step.name != self.op else ""
+        self.forward: str = (inspect.getdoc(type(op)) or "").partition("\n")[0]
+        self.made_at: tuple[str, int] | MaybeNone = op.where
+        self.code: tuple[str, int] = backward_code(op)
+        self.gradients: list[GradientSummary] = [
+            GradientSummary("dy", "dy", step.grad_output.shape, euclidean_norm(step.grad_output))]
         for i, (name, formula) in enumerate(zip(gradient_names(op), backward_formulas(op), strict=True)):
             if op.input_shapes[i] is not None:
                 self.gradients.append(GradientSummary(name, formula, op.input_shapes[i], _norm_of_input(step, i)))
@@ -69,19 +72,19 @@ class StepSummary:
                 f"{table}<small>{html.escape(places)}</small></div>")
 
 
-def step_as_html(step) -> str:
+def step_as_html(step: BackwardStep) -> str:
     """What a notebook shows of a `BackwardStep`."""
     return StepSummary(step).to_html()
 
 
-def gradient_names(op) -> list:
+def gradient_names(op: Op) -> list[str]:
     """What the gradients of an op's inputs are called: "d" and the name of forward's argument."""
     names = [f"d{name}" for name, argument in inspect.signature(op.forward).parameters.items()
              if argument.kind is not inspect.Parameter.VAR_POSITIONAL]
     return [names[i] if i < len(names) else f"d(input {i})" for i in range(len(op.input_shapes))]
 
 
-def backward_formulas(op) -> list:
+def backward_formulas(op: Op) -> list[str]:
     """The formula of each input's gradient, as the op states it; its name alone where it states none."""
     stated = {}
     for backward in (op.backward, op.plain_backward):  # the definition last, so that it wins
@@ -92,14 +95,13 @@ def backward_formulas(op) -> list:
     return [stated.get(name, name) for name in gradient_names(op)]
 
 
-def backward_code(op) -> tuple:
+def backward_code(op: Op) -> tuple[str, int]:
     """(file, line) of the backward that now runs for this op: the plain one inside `reference_ops()`."""
-    backward = op.current_backward
-    code = backward.__func__.__code__
+    code = op.current_backward.__code__
     return code.co_filename, code.co_firstlineno
 
 
-def place(file_and_line) -> str:
+def place(file_and_line: tuple[str, int]) -> str:
     """"file:line", from the package or the current folder on where the file is in one of them."""
     file, line = file_and_line
     for folder, start in ((PACKAGE, "minires/"), (os.getcwd(), "")):

@@ -1,5 +1,6 @@
 """A backward pass that disturbs nothing: what a table or a drawing runs beside the user's own passes."""
 import contextlib
+from collections.abc import Iterator
 
 from minires.engine.backward import topological_order
 from minires.engine.op import Op
@@ -8,7 +9,7 @@ from minires.engine.tensor import Tensor
 
 
 @contextlib.contextmanager
-def undisturbed(root: Tensor):
+def undisturbed(root: Tensor) -> Iterator[None]:
     """A block whose backward passes from `root` are seen by no hook, and after which every `grad` is as it was."""
     assert root.op is not None
     nodes = [x.output if isinstance(x, Op) else x for x in topological_order(root.op)]

@@ -1,7 +1,10 @@
 """`detect_writes`: the line that writes to an array which a backward pass will need."""
 import numpy as np
 
+from minires.arrays.backend import Array
+from minires.engine.backward import BackwardStep
 from minires.engine.hooks import BackwardHook
+from minires.engine.op import Op
 
 
 class detect_writes(BackwardHook):
@@ -13,25 +16,25 @@ class detect_writes(BackwardHook):
     and backward gives a wrong gradient without a word. CuPy has no read-only arrays: on a GPU this does nothing.
     """
 
-    def __init__(self):
-        self._locked = []
+    def __init__(self) -> None:
+        self._locked: list[np.ndarray] = []
 
-    def after_forward(self, op, inputs, output):
+    def after_forward(self, op: Op, inputs: list[Array | None], output: Array) -> None:
         """Lock what an op may have saved."""
         for array in (*inputs, output):
             self._lock(array)
 
-    def before_step(self, step):
+    def before_step(self, step: BackwardStep) -> None:
         """Lock the gradient, which may have been handed to several ops."""
         self._lock(step.grad_output)
 
-    def end_of_pass(self):
+    def end_of_pass(self) -> None:
         """Unlock, so that an optimizer can move the weights."""
         for array in reversed(self._locked):  # what owns the memory was locked after its views
             array.flags.writeable = True
         self._locked = []
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
         self.end_of_pass()
 

@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numpy as np
 
 from minires.arrays.backend import Array, array_module, beside, to_host, use_device_of
+
+Key: TypeAlias = tuple[str, str]  # (quantity, column): what a number of a pass is called
 
 QUANTITIES = ("output_grad_norm", "weight_grad_norm", "weight_norm", "update_ratio")
 FLOW_QUANTITIES = ("flow_through_shortcut", "flow_through_branch", "flow_together", "flow_cosine")
@@ -15,22 +18,22 @@ ALL_QUANTITIES = QUANTITIES + FLOW_QUANTITIES
 class PassNumbers:
     """The numbers of one backward pass, left on their device in small vectors, until somebody asks for them."""
 
-    def __init__(self):
-        self._keys: list[tuple[str, str]] = []
+    def __init__(self) -> None:
+        self._keys: list[Key] = []
         self._vectors: list[Array] = []
 
-    def add(self, numbers: list):
+    def add(self, numbers: list[tuple[Key, Array]]) -> None:
         """Take ((quantity, column), 0-d array) pairs; a module that ran twice in the pass has two numbers of a quantity."""
         if numbers:
             keys, arrays = zip(*numbers, strict=True)
             self._keys += keys
             self._vectors.append(_as_vector(arrays))
 
-    def on_host(self) -> dict[tuple[str, str], float]:
+    def on_host(self) -> dict[Key, float]:
         """{(quantity, column): number}, moved to the host in one transfer; all runs of a module in the pass are one."""
         use_device_of(self._vectors[0])
         vector = array_module(self._vectors[0]).concatenate(self._vectors)
-        runs: dict[tuple[str, str], list[float]] = {}
+        runs: dict[Key, list[float]] = {}
         for key, number in zip(self._keys, to_host(vector).tolist(), strict=True):
             runs.setdefault(key, []).append(number)
         return {key: numbers[0] if len(numbers) == 1 else _of_all_runs(key, runs) for key, numbers in runs.items()}
@@ -39,7 +42,7 @@ class PassNumbers:
 class Passes:
     """The recorded passes: the numbers of each quantity by pass and column, and which of them were recorded at all."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._on_device: list[PassNumbers] = []  # of the last passes: nobody has asked for them, and waited for the GPU
         self._count = 0  # of the passes below
         self._place: dict[str, int] = {}  # of each column below
@@ -49,11 +52,11 @@ class Passes:
     def __len__(self) -> int:
         return self._count + len(self._on_device)
 
-    def add(self, numbers: PassNumbers):
+    def add(self, numbers: PassNumbers) -> None:
         """Add a pass."""
         self._on_device.append(numbers)
 
-    def add_to_last(self, numbers: list):
+    def add_to_last(self, numbers: list[tuple[Key, Array]]) -> None:
         """Add what is known only after the last pass, as `PassNumbers.add`."""
         if self._on_device:
             self._on_device[-1].add(numbers)
@@ -62,7 +65,7 @@ class Passes:
             late.add(numbers)
             self._write(self._count - 1, late.on_host())
 
-    def add_row(self, row: dict[tuple[str, str], float]):
+    def add_row(self, row: dict[Key, float]) -> None:
         """Add a pass whose numbers are on the host: {(quantity, column): number}."""
         self._fetch()
         self._write(self._count, row)

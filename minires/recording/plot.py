@@ -1,8 +1,9 @@
 """Figures drawn from a record of gradients. Each takes `ax=None` and returns the Axes; none shows or saves anything."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -33,13 +34,14 @@ ZERO, NOT_FINITE = "exactly 0", "not finite"
 ZERO_MARKER, NOT_FINITE_MARKER = "v", "x"
 
 
-def gradient_norms(records, labels=None, quantity: str = "output_grad_norm", ax=None):
+def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: Sequence[str] | None = None,
+                   quantity: str = "output_grad_norm", ax: Axes | None = None) -> Axes:
     """Draw a quantity by layer, in forward order with the input at the left, on a logarithmic axis.
 
     Of `output_grad_norm`, a net made of `models.Block` shows its stream (the blocks' outputs and the stem's) as a line
     and its convolutions' outputs as markers; any other net one line through its convolutions and linear layers, or, if
     a record was narrowed to columns without weights, through these. Several passes in a record (steps, or seeds: see
-    `probe.stack_records`) are drawn as their median with a band from the least to the largest. A log axis has no place
+    `mr.stack_records`) are drawn as their median with a band from the least to the largest. A log axis has no place
     for an exact zero and for what is not finite: these are drawn as marked points at the bottom and the top edge. Where
     nothing was recorded, as of a frozen weight, there is a gap.
 
@@ -59,11 +61,11 @@ def gradient_norms(records, labels=None, quantity: str = "output_grad_norm", ax=
     """
     records = list(records) if isinstance(records, Iterable) else [records]
     _check_records(records, labels, quantity)
-    labels = [None] * len(records) if labels is None else list(labels)
+    names = [None] * len(records) if labels is None else labels
     ax = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1] if ax is None else ax
     ax.set_yscale("log")
     keys = {}  # what the legend says of all records together: text -> artist
-    for i, (record, label) in enumerate(zip(records, labels, strict=True)):
+    for i, (record, label) in enumerate(zip(records, names, strict=True)):
         style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
         line, points = _line_and_points(record, quantity)
         if points is not None:
@@ -76,13 +78,13 @@ def gradient_norms(records, labels=None, quantity: str = "output_grad_norm", ax=
     ax.set_ylabel(AXIS_LABELS[quantity])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(True, which="major", alpha=0.3)
-    handles, names = ax.get_legend_handles_labels()
+    handles, texts = ax.get_legend_handles_labels()
     if handles or keys:
-        ax.legend([*handles, *keys.values()], [*names, *keys])
+        ax.legend([*handles, *keys.values()], [*texts, *keys])
     return ax
 
 
-def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm", ax=None):
+def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm", ax: Axes | None = None) -> Axes:
     """Draw log10 of a quantity as a map, layers upward and backward passes to the right.
 
     Layers are chosen as `gradient_norms` chooses its line. Exact zeros are black, what is not finite is red, and what was
@@ -99,7 +101,7 @@ def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm",
     ax = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1] if ax is None else ax
     shown, _ = _line_and_points(record, quantity)
     values = _recorded(shown, quantity).T  # (passes, modules) -> (modules, passes)
-    is_zero, is_not_finite = (values == 0).filled(False), (~np.isfinite(values)).filled(False)
+    is_zero, is_not_finite = np.ma.filled(values == 0, False), np.ma.filled(~np.isfinite(values), False)
     logarithms = np.log10(_only_drawable(values))
     image = ax.imshow(logarithms, aspect="auto", origin="lower", interpolation="nearest", cmap="cividis")
     marks = np.zeros((*values.shape, 4))  # red, green, blue, opacity: transparent where the map shows a number
@@ -119,7 +121,7 @@ def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm",
     return ax
 
 
-def shortcut_flow(record: GradientRecord, ax=None):
+def shortcut_flow(record: GradientRecord, ax: Axes | None = None) -> Axes:
     """Draw which part of the gradient at each block's input came through the shortcut, and which through the branch.
 
     Over the blocks in forward order stand two bands, stacked up to 1: the norms of the two terms, each divided by the sum of

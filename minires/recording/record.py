@@ -1,13 +1,15 @@
 """The record of gradients: norms by backward pass and by module, as `record_gradients` leaves them."""
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.models import Block
-from minires.recording.numbers import ALL_QUANTITIES, FLOW_QUANTITIES, QUANTITIES, Passes
+from minires.recording.numbers import ALL_QUANTITIES, FLOW_QUANTITIES, QUANTITIES, Key, Passes
 from minires.text.files import write_csv
 
 
@@ -39,9 +41,10 @@ class GradientRecord:
     All norms are Euclidean, over all elements, computed in float64: a float32 gradient of 1e-30 is not rounded to 0.
     """
 
-    def __init__(self, columns=(), rows=(), passes: Passes | None = None):
+    def __init__(self, columns: Iterable[Column] = (), rows: Iterable[dict[Key, float]] = (),
+                 passes: Passes | None = None) -> None:
         self.columns: list[Column] = list(columns)
-        self.passes = Passes() if passes is None else passes  # the numbers; records of fewer columns share them
+        self.passes: Passes = Passes() if passes is None else passes  # the numbers; records of fewer columns share them
         for row in rows:
             self.passes.add_row(row)
 
@@ -100,11 +103,11 @@ class GradientRecord:
         """Was the flow through a shortcut recorded?"""
         return any(self.passes.recorded(quantity, self.names).any() for quantity in FLOW_QUANTITIES)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """The number of recorded backward passes."""
         return len(self.passes)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<GradientRecord: {len(self)} passes x {len(self.names)} modules>"
 
     def values(self, quantity: str) -> np.ndarray:
@@ -117,11 +120,11 @@ class GradientRecord:
         _check_quantity(quantity)
         return ~self.passes.recorded(quantity, self.names)
 
-    def with_columns(self, columns) -> GradientRecord:
+    def with_columns(self, columns: Iterable[Column]) -> GradientRecord:
         """The same record with fewer columns."""
         return GradientRecord(columns, passes=self.passes)
 
-    def select(self, *kinds):
+    def select(self, *kinds: type | str) -> GradientRecord:
         """The same record with fewer columns: those of the given classes (`nn.Conv2d`, `models.Block`) or names.
 
         Raises:
@@ -141,11 +144,11 @@ class GradientRecord:
                                    f"{', '.join(sorted(set(self.types))) or 'none: no backward pass was recorded'}")
         return self.with_columns(kept)
 
-    def layers(self):
+    def layers(self) -> GradientRecord:
         """The same record with only the modules whose weight is a kernel or matrix: convolutions and linear layers."""
         return self.with_columns([column for column in self.columns if column.is_layer])
 
-    def stream(self):
+    def stream(self) -> GradientRecord:
         """The same record with only the stream: what enters the first block, and each block's output.
 
         In a residual net this is what the shortcuts carry; in its plain twin, the same places.
@@ -154,7 +157,7 @@ class GradientRecord:
         first = next(i for i, name in enumerate(self.names) if f"{name}.".startswith(f"{blocks[0]}."))
         return self.select(Block, *self.names[max(first - 1, 0):first])
 
-    def to_csv(self, path):
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the record in long form, a line a value: pass,module,type,quantity,value. NaN where it has no meaning.
 
         The flow through the shortcuts is written if it was recorded.
@@ -175,7 +178,7 @@ def _check_quantity(quantity):
         raise UnknownNameError(f"unknown quantity {quantity!r}: known are {', '.join(ALL_QUANTITIES)}")
 
 
-def stack_records(records) -> GradientRecord:
+def stack_records(records: Iterable[GradientRecord]) -> GradientRecord:
     """The passes of several records of nets with the same modules (several seeds, say) as one record.
 
     Raises:

@@ -4,24 +4,29 @@
         ...                                     # forward, loss.backward(), optimizer.step(), as often as you like
     mr.plot.gradient_norms([record])
 
-The flow through the shortcuts is measured in flow.py.
+The flow through the shortcuts is measured in shortcut_flow.py.
 """
+from __future__ import annotations
+
 import weakref
 
-from minires.arrays.backend import use_device_of
+from minires.arrays.backend import Array, use_device_of
 from minires.arrays.norms import euclidean_norm, ratio
+from minires.engine.backward import BackwardStep
 from minires.engine.hooks import BackwardHook
+from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import DTypeError
 from minires.models import Block
 from minires.nn import Module
 from minires.ops.shortcut import ShortcutAdd
-from minires.recording.numbers import PassNumbers
+from minires.optim import SGD
+from minires.recording.numbers import Key, PassNumbers
 from minires.recording.record import Column, GradientRecord
 from minires.recording.shortcut_flow import ShortcutFlow
 
 
-def record_gradients(model, optimizer=None, shortcut_flow=False):
+def record_gradients(model: Module, optimizer: SGD | None = None, shortcut_flow: bool = False) -> GradientRecorder:
     """A `with` block whose backward passes through `model` are recorded, layer by layer.
 
     Args:
@@ -56,23 +61,23 @@ class GradientRecorder(BackwardHook):
     around an optimizer's step.
     """
 
-    def __init__(self, model, optimizer=None, shortcut_flow=False):
+    def __init__(self, model: Module, optimizer: SGD | None = None, shortcut_flow: bool = False) -> None:
         self.model = model
-        self.optimizer = optimizer
-        self.record = GradientRecord()
+        self.optimizer: SGD | None = optimizer
+        self.record: GradientRecord = GradientRecord()
         self._flow = ShortcutFlow() if shortcut_flow else None
         self._names = {id(module): name for name, module in model.named_modules()}
         self._modules = [module for name, module in model.named_modules() if name or shortcut_flow]
         shortcuts = [block.downsample for block in self._modules if isinstance(block, Block)]
         self._on_shortcuts = {id(module) for shortcut in shortcuts if shortcut is not None
                               for _name, module in shortcut.named_modules()}
-        self._seen = set()  # names of the modules that have a column
-        self._outputs = weakref.WeakKeyDictionary()  # op -> names of the modules that returned its output
-        self._weights = {}  # id(weight) -> (weight, names of the modules whose weight it is)
-        self._norms = []  # of the pass that runs: ((quantity, name), a 0-d array on the net's device)
-        self._before_update = {}  # id(weight) -> copy of its array
+        self._seen: set[str] = set()  # names of the modules that have a column
+        self._outputs: weakref.WeakKeyDictionary[Op, list[str]] = weakref.WeakKeyDictionary()  # the modules that returned it
+        self._weights: dict[int, tuple[Tensor, list[str]]] = {}  # id(weight) -> (it, names of the modules whose it is)
+        self._norms: list[tuple[Key, Array]] = []  # of the pass that runs, 0-d arrays on the net's device
+        self._before_update: dict[int, Array] = {}  # id(weight) -> copy of its array
 
-    def __enter__(self):
+    def __enter__(self) -> GradientRecord:  # type: ignore[override]  # `as` names the record, and not the hook
         for module in self._modules:
             module.forward_hooks.append(self._after_forward)
         if self.optimizer is not None:
@@ -82,7 +87,7 @@ class GradientRecorder(BackwardHook):
         super().__enter__()
         return self.record
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
         if self._flow is not None:
             self._flow.__exit__(*exception)
@@ -98,7 +103,7 @@ class GradientRecorder(BackwardHook):
             return  # nn.Identity, say: this is the output of the module before
         name = self._names[id(module)]
         if self._flow is not None:
-            self._name_adds(module, name, inputs, output)
+            self._add_columns_of_adds(self._flow.after_module(module, name, inputs, output))
         if not name:
             return  # the net itself
         if name not in self._seen:
@@ -111,11 +116,11 @@ class GradientRecorder(BackwardHook):
             if name not in names:  # modules may share a weight
                 names.append(name)
 
-    def _name_adds(self, module, name, inputs, output):
-        for own_name, ops_before in self._flow.after_module(module, name, inputs, output).items():
-            if own_name not in self._seen:
-                self._seen.add(own_name)
-                self._add_column_of_an_add(own_name, {n for op in ops_before for n in self._outputs.get(op, ())})
+    def _add_columns_of_adds(self, adds):
+        for name, ops_before in adds.items():
+            if name not in self._seen:
+                self._seen.add(name)
+                self._add_column_of_an_add(name, {n for op in ops_before for n in self._outputs.get(op, ())})
 
     def _add_column(self, name, module):
         """Make the module's column when its first output appears."""
@@ -134,11 +139,11 @@ class GradientRecorder(BackwardHook):
         depth = columns[place - 1].depth if place else 0
         columns.insert(place, Column(name, ShortcutAdd, False, depth))
 
-    def start_of_pass(self, root):
+    def start_of_pass(self, root: Tensor) -> None:
         """Forget what an interrupted pass may have left."""
         self._norms = []
 
-    def before_step(self, step):
+    def before_step(self, step: BackwardStep) -> None:
         """The gradient of a module's output is complete."""
         names = self._outputs.get(step.op)
         if names is None:
@@ -147,12 +152,12 @@ class GradientRecorder(BackwardHook):
         for name in names:
             self._norms.append((("output_grad_norm", name), norm))
 
-    def after_rebuild(self, op, last):
+    def after_rebuild(self, op: Op, last: Op) -> None:
         """What returned a checkpointed part's output, a stage of a net say, returned that of the op which makes it now."""
         if op in self._outputs:
             self._outputs.setdefault(last, []).extend(self._outputs[op])
 
-    def leaf_gradient(self, leaf, gradient):
+    def leaf_gradient(self, leaf: Tensor, gradient: Array) -> None:
         """The gradient of a weight is complete."""
         if id(leaf) in self._weights:
             weight, names = self._weights[id(leaf)]
@@ -161,7 +166,7 @@ class GradientRecorder(BackwardHook):
                 self._norms.append((("weight_grad_norm", name), gradient_norm))
                 self._norms.append((("weight_norm", name), weight_norm))
 
-    def end_of_pass(self):
+    def end_of_pass(self) -> None:
         """Add the numbers of this pass; a pass through another model adds none."""
         if self._norms:
             flow = [] if self._flow is None else self._flow.numbers()
@@ -170,14 +175,14 @@ class GradientRecorder(BackwardHook):
             self.record.passes.add(numbers)
             self._norms = []
 
-    def before_update(self, optimizer):
+    def before_update(self, optimizer: SGD) -> None:
         """Keep the weights, to know how far the optimizer moves them."""
         self._before_update = {}
         for key, (weight, _names) in self._weights.items():
             use_device_of(weight.data)
             self._before_update[key] = weight.data.copy()
 
-    def after_update(self, optimizer):
+    def after_update(self, optimizer: SGD) -> None:
         """Add the update ratio to the numbers of the last pass."""
         ratios = []
         for key, before in self._before_update.items():

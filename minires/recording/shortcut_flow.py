@@ -11,15 +11,23 @@ projection does, both terms are followed on through the backward of these layers
 """
 import heapq
 import weakref
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
+from minires.arrays.backend import Array, MaybeNone
 from minires.arrays.norms import cosine, euclidean_norm
-from minires.engine.backward import topological_order
+from minires.engine.backward import BackwardStep, topological_order
 from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
 from minires.engine.state import state
 from minires.engine.tensor import Tensor
+from minires.nn.module import Module
 from minires.ops.shortcut import ShortcutAdd
-from minires.recording.numbers import FLOW_QUANTITIES
+from minires.recording.numbers import FLOW_QUANTITIES, Key
+
+Node: TypeAlias = Op | Tensor  # an op, or a leaf
+Use: TypeAlias = tuple[Op, int, int]  # (op, way, which of the op's inputs the node is)
+Measured: TypeAlias = dict[str, list[tuple[Array, ...]]]  # name -> [(‖shortcut term‖, ‖branch term‖, ‖sum‖, cosine)], 0-d
 
 BRANCH, SHORTCUT = 0, 1  # the places of F(x) and S(x) among the inputs of a ShortcutAdd
 
@@ -27,13 +35,13 @@ BRANCH, SHORTCUT = 0, 1  # the places of F(x) and S(x) among the inputs of a Sho
 class Fork:
     """The place where the ways of a shortcut-add part, and the terms of its gradient that have arrived there."""
 
-    def __init__(self, name, layer, node):
+    def __init__(self, name: str, layer: str | None, node: Node) -> None:
         self.name = name  # in the record
         self.layer = layer  # path of the module that adds; None where its terms are wanted at the fork itself
         self.node = node  # the op whose output goes both ways, or a leaf
-        self.terms = [None, None]  # through the branch, through the shortcut
+        self.terms: list[Array | MaybeNone] = [None, None]  # through the branch, through the shortcut
 
-    def add(self, way, gradient):
+    def add(self, way: int, gradient: Array) -> None:
         """The contribution of one op; a branch may use x several times."""
         term = self.terms[way]
         self.terms[way] = gradient if term is None else term + gradient  # not in place: the array is the pass's own
@@ -47,22 +55,22 @@ class ShortcutFlow(BackwardHook):
     and each is measured where its ways part.
     """
 
-    def __init__(self):
-        self._last_pass = {}  # what the last pass measured: name -> [(‖shortcut term‖, ‖branch term‖, ‖sum‖, cosine)]
-        self._names = weakref.WeakKeyDictionary()  # ShortcutAdd -> (its name in the record, its Fork.layer)
+    def __init__(self) -> None:
+        self._last_pass: Measured = {}
+        self._names: weakref.WeakKeyDictionary[Op, tuple[str, str | None]] = weakref.WeakKeyDictionary()  # Fork.name, .layer
         self._forget()
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
         self._forget()  # what an interrupted pass may have left
 
     def _forget(self):
-        self._place = {}  # node -> its place in an order of the graph in which each op comes after its inputs
-        self._watched = {}  # op -> [(fork, way, which of the op's inputs the fork is)]
-        self._forks = {}  # node -> the forks there
-        self._measured = {}  # name -> [(‖shortcut term‖, ‖branch term‖, ‖sum‖, cosine)], 0-d arrays
+        self._place: dict[Node, int] = {}  # in an order of the graph in which each op comes after its inputs
+        self._watched: dict[Op, list[tuple[Fork, int, int]]] = {}  # op -> [(fork, way, which of its inputs the fork is)]
+        self._forks: dict[Node, list[Fork]] = {}  # those at each node
+        self._measured: Measured = {}
 
-    def after_module(self, module, name, inputs, output):
+    def after_module(self, module: Module, name: str, inputs: Sequence[Any], output: Any) -> dict[str, list[Op]]:
         """A module's forward is done: name its adds.
 
         Args:
@@ -85,13 +93,13 @@ class ShortcutFlow(BackwardHook):
 
     # ---- the backward pass
 
-    def start_of_pass(self, root):
+    def start_of_pass(self, root: Tensor) -> None:
         """Number the graph, so that the place where two ways meet can be found."""
         self._forget()
         self._last_pass = {}
         self._number(root.op, 0)
 
-    def after_rebuild(self, op, last):
+    def after_rebuild(self, op: Op, last: Op) -> None:
         """A checkpointed part has been made again: its ops stand in the place of the one that stood for them."""
         self._finish(op)
         rebuilt = self._number(last, self._place.get(op, 0))
@@ -99,7 +107,7 @@ class ShortcutFlow(BackwardHook):
             for user in rebuilt:
                 self._watch(fork, way, user)
 
-    def before_step(self, step):
+    def before_step(self, step: BackwardStep) -> None:
         """The gradient of an op's output is complete. Do ways part there? Or does it add two ways?"""
         self._finish(step.op)
         if isinstance(step.op, ShortcutAdd) and step.op in self._names:
@@ -111,26 +119,26 @@ class ShortcutFlow(BackwardHook):
                 for op, way, i in users:
                     self._watched.setdefault(op, []).append((fork, way, i))
 
-    def after_step(self, step):
+    def after_step(self, step: BackwardStep) -> None:
         """Take what an op contributes to the forks that it was computed from."""
         for fork, way, i in self._watched.pop(step.op, []):
             fork.add(way, step.grad_inputs[i])
 
-    def leaf_gradient(self, leaf, gradient):
+    def leaf_gradient(self, leaf: Tensor, gradient: Array) -> None:
         """Ways may part at a leaf, such as an image whose gradient is wanted."""
         self._finish(leaf)
 
-    def end_of_pass(self):
+    def end_of_pass(self) -> None:
         """Keep what was measured, for `numbers`."""
         self._last_pass = self._measured
         self._forget()
 
-    def numbers(self) -> list:
+    def numbers(self) -> list[tuple[Key, Array]]:
         """((quantity, name), 0-d array) pairs of the last pass."""
         return [((quantity, name), number) for name, runs in self._last_pass.items() for run in runs
                 for quantity, number in zip(FLOW_QUANTITIES, run, strict=True)]
 
-    def measure(self, name, through_shortcut, through_branch):
+    def measure(self, name: str, through_shortcut: Array, through_branch: Array) -> None:
         """Both terms of an add are complete, two arrays of one shape."""
         shortcut_norm, branch_norm = euclidean_norm(through_shortcut), euclidean_norm(through_branch)
         together = euclidean_norm(through_shortcut + through_branch)
@@ -158,23 +166,26 @@ class ShortcutFlow(BackwardHook):
                 self.measure(fork.name, through_shortcut, through_branch)
 
 
-def ops_between(inputs, output) -> list:
+def ops_between(inputs: Sequence[Any], output: Any) -> list[Op]:
     """The ops that a module's output was computed with, from its inputs on, each after those that made its inputs."""
-    outside = {id(x.op) for x in inputs if isinstance(x, Tensor)}
     last = output.op if isinstance(output, Tensor) else None
-    order, seen, stack = [], {id(None), *outside}, [(last, False)]
+    order: list[Op] = []
+    seen = {id(x.op) for x in inputs if isinstance(x, Tensor)}
+    stack = [(last, False)]
     while stack:
         op, inputs_are_done = stack.pop()
+        if not isinstance(op, Op):
+            continue  # a leaf, or nothing
         if inputs_are_done:
             order.append(op)
-        elif id(op) not in seen and isinstance(op, Op):
+        elif id(op) not in seen:
             seen.add(id(op))
             stack.append((op, True))
             stack.extend([(x, False) for x in reversed(op.inputs)])
     return order
 
 
-def where_ways_part(add, place):
+def where_ways_part(add: ShortcutAdd, place: dict[Node, int]) -> tuple[Node | None, list[Use]]:
     """Go back from a shortcut-add on both ways, to the first node that both reach.
 
     Args:
@@ -187,9 +198,9 @@ def where_ways_part(add, place):
     """
     if None in add.inputs:
         return None, []
-    reached = {}  # node -> [(op, way, i)]: who leads there
-    queue = []  # ops, the last of the order first, so that an op's turn comes after that of all that use it
-    leaves = set()
+    reached: dict[Node, list[Use]] = {}  # who leads there
+    queue: list[tuple[int, int, Node]] = []  # the last of the order first: an op's turn comes after that of all its users
+    leaves: set[Tensor] = set()
     _reach(add.inputs[BRANCH], (add, BRANCH, BRANCH), reached, queue, place)
     _reach(add.inputs[SHORTCUT], (add, SHORTCUT, SHORTCUT), reached, queue, place)
     while queue:
@@ -201,9 +212,10 @@ def where_ways_part(add, place):
         elif len(ways) == 2:
             return node, reached[node]
         else:
+            [way] = ways
             for i, x in enumerate(node.inputs):
                 if x is not None:
-                    _reach(x, (node, *ways, i), reached, queue, place)
+                    _reach(x, (node, way, i), reached, queue, place)
     if len(leaves) == 1:
         leaf = leaves.pop()
         return leaf, reached[leaf]
@@ -218,16 +230,16 @@ def _reach(node, user, reached, queue, place):
     reached[node].append(user)
 
 
-def at_the_input(fork):
+def at_the_input(fork: Fork) -> list[Array]:
     """The terms at the input of the module that adds, [through the branch, through the shortcut].
 
     From the fork they go on through the ops that lie between, each with one op before it. Where there is no such way, as
     where no gradient of the input is wanted, the terms are those at the fork.
     """
     terms, node = fork.terms, fork.node
-    while fork.layer is not None and _is_inside(node, fork.layer):
+    while isinstance(node, Op) and fork.layer is not None and _is_inside(node, fork.layer):
         before = [(i, x) for i, x in enumerate(node.inputs) if isinstance(x, Op)] or list(enumerate(node.inputs[:1]))
-        if len(before) != 1 or before[0][1] is None or getattr(node, "rebuild", None):
+        if len(before) != 1 or before[0][1] is None or node.rebuild is not None:
             return fork.terms
         [(i, node_before)] = before
         terms = [_through(node, i, term) for term in terms]
@@ -235,9 +247,9 @@ def at_the_input(fork):
     return terms
 
 
-def _is_inside(node, path):
+def _is_inside(op, path):
     """Was this op called by the module of this path, or by one below it?"""
-    return isinstance(node, Op) and node.layer is not None and f"{node.layer}.".startswith(f"{path}.")
+    return op.layer is not None and f"{op.layer}.".startswith(f"{path}.")
 
 
 def _through(op, i, gradient):
