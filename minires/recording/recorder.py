@@ -77,7 +77,7 @@ class GradientRecorder(BackwardHook):
         self._norms: list[tuple[Key, Array]] = []  # of the pass that runs, 0-d arrays on the net's device
         self._before_update: dict[int, Array] = {}  # id(weight) -> copy of its array
 
-    def __enter__(self) -> GradientRecord:  # type: ignore[override]  # `as` names the record, and not the hook
+    def __enter__(self) -> GradientRecord:
         for module in self._modules:
             module.forward_hooks.append(self._after_forward)
         if self.optimizer is not None:
