@@ -520,11 +520,11 @@ for name in SHOWN:
     draw_growth(right, [blocks_in(depth) for depth in IMAGE_DEPTHS], [ratios(name, depth) for depth in IMAGE_DEPTHS], name)
 right.set_title("nets of 6n + 2 layers on images, two convolutions a block")
 right.set_ylabel("‖dL/dx‖ of the stream, first block / last")
-for ax, blocks in ((left, DEPTHS), (right, [blocks_in(depth) for depth in IMAGE_DEPTHS])):
+for ax, numbers in ((left, DEPTHS), (right, [blocks_in(depth) for depth in IMAGE_DEPTHS])):
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.minorticks_off()
-    ax.set_xticks(blocks, [str(L) for L in blocks])
+    ax.set_xticks(numbers, [str(L) for L in numbers])
     ax.set_xlabel("blocks, L (a power law is a straight line)")
     ax.grid(True, which="major", alpha=0.3)
     ax.legend(fontsize="small")

@@ -285,7 +285,7 @@ checks.add(f"{DEEP} layers, all probabilities 1: largest difference of the logit
     np.abs(wrapped.to(options.device)(x).numpy() - usual).max()), 0, 0, "the same net", seeds=1)
 
 SKIP_STEPS = WARM_UP
-blocks_run, skip_losses = [], []
+blocks_run, skip_losses, skipped = [], [], []
 for seed in lesson.progress(options.seeds, "stochastic depth"):
     model, skipped = with_stochastic_depth(net(DEEP, preactivation=True, seed=seed), 0.5, seed)
     curve = train_briefly(lambda seed, model=model: model, images, labels, seed, SKIP_STEPS, batch_size=32,

@@ -13,6 +13,16 @@ from minires.errors import ArgumentError, DTypeError, ShapeError, StateError
 from minires.nn.module import write_array
 
 
+class Optimizer(Protocol):
+    """What a training step asks of an optimizer."""
+
+    def step(self) -> None:
+        """Move the parameters."""
+
+    def zero_grad(self) -> None:
+        """Forget their gradients."""
+
+
 class UpdateHook(Protocol):
     """What an optimizer calls around each of its steps."""
 

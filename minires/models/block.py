@@ -50,7 +50,7 @@ class Block(nn.Module):
         super().__init__()
         self.residual = residual
         self.make_branch(in_channels, channels, stride, batch_norm, stride_on)
-        self.downsample: nn.Sequential | ZeroPadShortcut | None = None
+        self.downsample: nn.Module | None = None
         if residual:
             self.downsample = self.make_downsample(in_channels, channels * self.expansion, stride, shortcut, batch_norm)
 

@@ -41,11 +41,11 @@ class Summary:
         return sum(row.multiply_adds for row in self.rows)
 
     def __str__(self) -> str:
-        head = ("layer", "type", "output shape", "parameters", "multiply-adds")
+        titles = ("layer", "type", "output shape", "parameters", "multiply-adds")
         cells = [(_indented(row.name), row.kind, "-" if row.output_shape is None else str(list(row.output_shape)),
                   f"{row.parameters:,}" if row.parameters else "-",
                   f"{row.multiply_adds:,}" if row.multiply_adds else "-") for row in self.rows]
-        head, rule, *lines = text_table(cells, head, right=(3, 4), rule="=")
+        head, rule, *lines = text_table(cells, titles, right=(3, 4), rule="=")
         return "\n".join([rule, head, rule, *lines, rule,
                           f"input shape: {list(self.input_shape)}",
                           f"parameters: {self.parameters:,}",

@@ -18,7 +18,7 @@ from minires.data import Batches
 from minires.engine.state import no_grad
 from minires.engine.tensor import Tensor
 from minires.errors import AnomalyError, ArgumentError, StateError
-from minires.optim import SGD, MultiStepLR
+from minires.optim import SGD, MultiStepLR, Optimizer
 
 # Makes of a batch of images what the net is to see; the generator is None while testing.
 Prepare: TypeAlias = Callable[[np.ndarray, np.random.Generator | None], np.ndarray]
@@ -175,7 +175,7 @@ class Training:
         self.rows = [Row(int(values[0]), *map(float, values[1:])) for values in state_dict["rows"]]
 
 
-def train_step(model: nn.Module, optimizer: SGD, images: np.ndarray, labels: np.ndarray,
+def train_step(model: nn.Module, optimizer: Optimizer, images: np.ndarray, labels: np.ndarray,
                device: str = "cpu") -> tuple[Array, Array]:
     """One step of gradient descent; returns (logits (N, K), loss) as arrays on the device: nothing waits for them.
 
