@@ -6,7 +6,7 @@ import pytest
 
 import minires as mr
 from minires import nn
-from minires.recording.numbers import Passes, PassNumbers
+from minires.recording.numbers import FLOW_QUANTITIES, Passes, PassNumbers
 from minires.recording.record import Column
 
 
