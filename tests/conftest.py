@@ -4,6 +4,9 @@ import pytest
 
 matplotlib.use("Agg")  # no test needs a screen
 
+FAST_ONLY = "not slow"  # the -m of setup.cfg, which one on the command line replaces
+SLOW_LEFT_OUT = pytest.StashKey[int]()
+
 
 def pytest_addoption(parser):
     parser.addoption("--fail-on-skip", action="store_true",
@@ -28,6 +31,36 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"GPU: {len(ran)} tests ran on a CUDA GPU")
     else:
         terminalreporter.write_line("No GPU code was run: what these tests say of CuPy is what its strict double says")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Leave the slow tests out last, so that those are counted which -k and the like would have run."""
+    if config.option.markexpr != FAST_ONLY:
+        return (yield)
+    config.option.markexpr = ""
+    try:
+        result = yield
+    finally:
+        config.option.markexpr = FAST_ONLY
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        config.stash[SLOW_LEFT_OUT] = len(slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    return result
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    """Below pytest's closing line: how many slow tests were left out, and how to run them."""
+    result = yield
+    left_out = session.config.stash.get(SLOW_LEFT_OUT, 0)
+    if left_out and (terminal := session.config.pluginmanager.get_plugin("terminalreporter")):
+        tests = "slow test was" if left_out == 1 else "slow tests were"
+        terminal.write_line(f"{left_out} {tests} left out: python -m pytest -m slow runs them, "
+                            'python -m pytest -m "slow or not slow" all')
+    return result
 
 
 def pytest_make_collect_report(collector):

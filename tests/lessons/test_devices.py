@@ -11,6 +11,7 @@ from minires.cli import main as cli
 from minires.course import lessons as course
 from tests.strict_cupy import installed, meter
 
+FAST = {"autograd_by_hand", "batch_norm_and_shortcuts", "depth_or_width"}  # without a net, at initialisation, in training
 WITHOUT_NETS = {"what_is_a_resnet", "autograd_by_hand"}  # lessons that move nothing: they count, or compute a few numbers
 AT_THE_END_OF_FLOAT32 = "dead"  # in rows that count zeros: CuPy flushes denormals, so numbers die a little earlier
 
@@ -20,7 +21,8 @@ def checks(folder):
         return [(row["what"], float(row["measured"])) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("name", [lesson.name for lesson in course.all_lessons()])
+@pytest.mark.parametrize("name", [
+    pytest.param(lesson.name, marks=() if lesson.name in FAST else pytest.mark.slow) for lesson in course.all_lessons()])
 def test_a_lesson_measures_the_same_on_device_arrays(name, tmp_path, capsys):
     command = ["lesson", name, "--tiny", "--seeds", "1"]
     assert cli.main([*command, "--out", str(tmp_path / "cpu")]) == 0

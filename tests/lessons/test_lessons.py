@@ -14,6 +14,7 @@ from minires.course import lessons as course
 
 PNG = b"\x89PNG\r\n\x1a\n"
 FILES = course.all_lessons()
+RUN_TWICE = {"autograd_by_hand", "variance_is_not_enough", "degradation"}  # among the fast tests: the last in processes
 
 
 class TinyRun(NamedTuple):
@@ -100,6 +101,9 @@ def test_a_lesson_leaves_its_rows_as_data(run):
     assert results["tiny"]
 
 
+@pytest.mark.parametrize("run", [
+    pytest.param(file, id=file.path.stem, marks=() if file.name in RUN_TWICE else pytest.mark.slow) for file in FILES],
+    indirect=True)
 def test_the_same_run_gives_the_same_numbers(run, tmp_path):
     again = run_tiny(run.file, tmp_path / "again")
     assert (again.folder / checks.RESULTS).read_bytes() == (run.folder / checks.RESULTS).read_bytes()

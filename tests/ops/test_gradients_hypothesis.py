@@ -12,7 +12,7 @@ from minires import ops
 
 # derandomize: the same examples in every run, so that a red test stays red until it is repaired
 examples = settings(max_examples=100, deadline=None, derandomize=True)
-many_examples = settings(max_examples=300, deadline=None, derandomize=True)
+many_examples = settings(max_examples=300, deadline=None, derandomize=True)  # of what has many shapes and options: slow
 ELEMENTWISE = [ops.relu, ops.sigmoid, ops.tanh, ops.exp, ops.log, ops.negate]
 BINARY = [ops.add, ops.subtract, ops.multiply, ops.divide, ops.power, ops.shortcut_add]
 REDUCTIONS = [ops.sum, ops.mean, ops.max]
@@ -124,6 +124,7 @@ def convolutions(draw):
     return inputs, {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation), "groups": groups}
 
 
+@pytest.mark.slow
 @many_examples
 @given(convolutions())
 def test_the_gradient_of_any_convolution_is_right(convolution):
@@ -131,6 +132,7 @@ def test_the_gradient_of_any_convolution_is_right(convolution):
     assert_right(lambda x, weight, bias=None: ops.conv2d(x, weight, bias, **options), inputs)
 
 
+@pytest.mark.slow
 @many_examples
 @given(convolutions())
 def test_both_forms_of_any_convolution_agree(convolution):
@@ -274,6 +276,7 @@ def products(draw):
     return [ordered(apart(shape, draw(seeds)), draw(orders)) for shape in shapes]
 
 
+@pytest.mark.slow
 @many_examples
 @given(products())
 def test_the_gradient_of_any_product_is_right(pair):
@@ -355,6 +358,7 @@ def keys_of(draw, x):
     return tuple(key)
 
 
+@pytest.mark.slow
 @many_examples
 @given(st.data())
 def test_the_gradient_of_any_index_is_right(data):

@@ -4,6 +4,8 @@ A mutant is one op whose backward returns something else than it should. The gen
 gradient missing, …) are tried on each gradient of each op; the ways of one op (the path through the variance forgotten,
 the kernel not turned, …) stand in `OWN_WAYS`. Where a mutant returns the right gradient after all, as that of a sum does
 not change when it is flipped along a summed axis, `EQUIVALENT` says why, and the test is that the two are indeed equal.
+
+The fast tests try one mutant of each form of each op, and every general way on the first case; the others are slow.
 """
 import collections
 from typing import NamedTuple
@@ -392,6 +394,12 @@ RIGHT_AFTER_ALL = [mutant for mutant in MUTANTS if mutant.why_equivalent]
 RESULTS = {}  # (op, mutant) -> was it noticed? Of those that ran, for the report at the end
 
 
+def is_fast(mutant):
+    """Whether the fast tests try it: one mutant of each form of an op, on its first case, and all of the very first case."""
+    first = next(case for case in EVERY_CASE if case.op is mutant.case.op)
+    return mutant.case is EVERY_CASE[0] or (mutant.case is first and mutant.name == "gradient 0 scaled by 1.01")
+
+
 def forms_of(op):
     """The names of the backward methods of an op."""
     return ["backward", "plain_backward"] if op.plain_backward else ["backward"]
@@ -433,7 +441,8 @@ def test_the_right_backward_passes(case, break_op):
         assert sum(argument.kinks for argument in report.arguments) == 0
 
 
-@pytest.mark.parametrize("mutant", WRONG, ids=[mutant.label for mutant in WRONG])
+@pytest.mark.parametrize("mutant", [
+    pytest.param(mutant, id=mutant.label, marks=() if is_fast(mutant) else pytest.mark.slow) for mutant in WRONG])
 def test_a_wrong_backward_is_noticed(mutant, break_op):
     break_op(mutant.case.op, mutant.form, mutant.backward)
     error, match = mr.GradcheckError, r"dL/d\(.*\) of .* is wrong"
