@@ -118,6 +118,9 @@ def test_a_tensor_that_came_with_a_name_keeps_it():
     net.weight = parameter(2, name="my own")
     assert net.weight.name == "my own"
     assert [name for name, _ in net.named_parameters()] == ["weight"]
+    Pair(net, Empty())  # a part of a larger net, whose name it does not take either
+    assert net.path == "first"
+    assert net.weight.name == "my own"
 
 
 def test_a_module_under_two_names_is_visited_once_and_keeps_the_first():
@@ -127,6 +130,8 @@ def test_a_module_under_two_names_is_visited_once_and_keeps_the_first():
     assert [name for name, _ in net.named_parameters()] == ["shift", "first.factor"]
     assert list(net.state_dict()) == ["shift", "first.factor", "first.calls"]
     assert shared.path == "first"
+    nn.Sequential({"pair": net})
+    assert shared.path == "pair.first"
 
 
 def test_tied_weights_are_one_parameter_whose_gradient_is_the_sum():
@@ -136,6 +141,7 @@ def test_tied_weights_are_one_parameter_whose_gradient_is_the_sum():
     net(mr.Tensor([5.0])).sum().backward()
     # y = (5 w + 1) w, so dy/dw = 10 w + 1 at w = 3
     np.testing.assert_array_equal(net.first.factor.grad, 31.0)
+    assert list(net.state_dict()) == ["shift", "first.factor", "first.calls", "second.calls"]
 
 
 # ---- running
@@ -434,6 +440,9 @@ def test_a_buffer_is_replaced_only_by_an_array():
         net.calls = 5
     with pytest.raises(DTypeError, match="expected a NumPy or CuPy array"):
         net.register_buffer("other", [1, 2])
+    net.register_buffer("calls", np.full(2, 6.0))  # once more, in another shape
+    assert list(net.state_dict()) == ["factor", "calls"]
+    np.testing.assert_array_equal(net.state_dict()["calls"], [6.0, 6.0])
 
 
 @pytest.mark.parametrize("name", ["forward", "parameters", "path", "training", "forward_hooks"])

@@ -97,6 +97,24 @@ def test_a_module_that_did_not_run_has_no_shape():
     assert str(mr.summary(Idle(), (1, 2))).splitlines()[5].split() == ["idle", "Linear", "-", "6", "-"]
 
 
+def test_a_module_whose_output_is_no_tensor_has_no_shape():
+    class Halves(nn.Module):
+        def forward(self, x):
+            return x[:, :1], x[:, 1:]
+
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.halves, self.fc = Halves(), nn.Linear(1, 3)
+
+        def forward(self, x):
+            left, right = self.halves(x)
+            return self.fc(left + right)
+
+    rows = mr.summary(Sum(), (2, 2)).rows
+    assert [(row.name, row.output_shape) for row in rows] == [("", (2, 3)), ("halves", None), ("fc", (2, 3))]
+
+
 def test_the_net_is_left_as_it_was():
     net = small_net()
     net.bn.eval()
