@@ -253,6 +253,7 @@ def measured(run):
         return {row["what"]: float(row["measured"]) for row in csv.DictReader(file)}
 
 
+@pytest.mark.slow  # tests/lessons/test_devices.py has some lessons among the fast tests
 def test_a_lesson_measures_on_the_device_what_it_measures_on_the_cpu(cuda, tmp_path):
     [file] = [file for file in FILES if file.name == "exploding"]
     here, there = [measured(run_tiny(file, tmp_path / device, "--device", device)) for device in ("cpu", "cuda")]
