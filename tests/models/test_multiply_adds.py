@@ -23,10 +23,10 @@ def multiply_adds(net, image_shape, images=1):
     (34, "3x3", 3.664, 3_663_761_408),
     (50, "1x1", 3.858, 3_857_973_248),
     (50, "3x3", 4.089, 4_089_184_256),
-    (101, "1x1", 7.570, 7_570_194_432),
-    (101, "3x3", 7.801, 7_801_405_440),
-    (152, "1x1", 11.282, 11_282_415_616),
-    (152, "3x3", 11.514, 11_513_626_624),
+    pytest.param(101, "1x1", 7.570, 7_570_194_432, marks=pytest.mark.slow),
+    pytest.param(101, "3x3", 7.801, 7_801_405_440, marks=pytest.mark.slow),
+    pytest.param(152, "1x1", 11.282, 11_282_415_616, marks=pytest.mark.slow),
+    pytest.param(152, "3x3", 11.514, 11_513_626_624, marks=pytest.mark.slow),
 ])
 def test_imagenet_nets_do_the_multiply_adds_of_the_paper_and_of_torchvision(depth, stride_on, billions, expected):
     counted = multiply_adds(models.imagenet_net(depth, stride_on=stride_on, init=draw_nothing), (3, 224, 224))

@@ -24,6 +24,7 @@ PARAMETERS = {
     "plain18": 11_515_688,
     "plain34": 21_623_848,
 }
+SLOW = {"resnet101", "resnet152", "resnet1202"}
 
 
 def draw_nothing(tensor, generator):
@@ -34,7 +35,8 @@ def count(net):
     return sum(parameter.size for parameter in net.parameters())
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PARAMETERS])
 def test_each_name_is_the_net_of_its_size(name):
     maker = getattr(models, name)
     assert models.NAMED[name] is maker

@@ -168,7 +168,8 @@ BREAKS = {
 }
 
 
-@pytest.mark.parametrize("damage", BREAKS)
+@pytest.mark.parametrize("damage", [
+    pytest.param(name, marks=() if name == "scaled" else pytest.mark.slow) for name in BREAKS])
 @each_case_and_form
 def test_a_wrong_gradient_of_any_argument_is_caught(case, form, damage, monkeypatch):
     method = "backward" if form == "fast" else "plain_backward"

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 import minires as mr
 from minires import ops
 
+pytestmark = pytest.mark.slow  # a case of each op, and sweeps of its parameters, are among the fast tests in the other files
+
 # derandomize: the same examples in every run, so that a red test stays red until it is repaired
 examples = settings(max_examples=100, deadline=None, derandomize=True)
-many_examples = settings(max_examples=300, deadline=None, derandomize=True)  # of what has many shapes and options: slow
+many_examples = settings(max_examples=300, deadline=None, derandomize=True)
 ELEMENTWISE = [ops.relu, ops.sigmoid, ops.tanh, ops.exp, ops.log, ops.negate]
 BINARY = [ops.add, ops.subtract, ops.multiply, ops.divide, ops.power, ops.shortcut_add]
 REDUCTIONS = [ops.sum, ops.mean, ops.max]
@@ -124,7 +126,6 @@ def convolutions(draw):
     return inputs, {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation), "groups": groups}
 
 
-@pytest.mark.slow
 @many_examples
 @given(convolutions())
 def test_the_gradient_of_any_convolution_is_right(convolution):
@@ -132,7 +133,6 @@ def test_the_gradient_of_any_convolution_is_right(convolution):
     assert_right(lambda x, weight, bias=None: ops.conv2d(x, weight, bias, **options), inputs)
 
 
-@pytest.mark.slow
 @many_examples
 @given(convolutions())
 def test_both_forms_of_any_convolution_agree(convolution):
@@ -276,7 +276,6 @@ def products(draw):
     return [ordered(apart(shape, draw(seeds)), draw(orders)) for shape in shapes]
 
 
-@pytest.mark.slow
 @many_examples
 @given(products())
 def test_the_gradient_of_any_product_is_right(pair):
@@ -358,7 +357,6 @@ def keys_of(draw, x):
     return tuple(key)
 
 
-@pytest.mark.slow
 @many_examples
 @given(st.data())
 def test_the_gradient_of_any_index_is_right(data):
