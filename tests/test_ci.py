@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 CI = Path(__file__).resolve().parents[1] / ".ci"
-LACKING = {"name": "minires.no_type", "isExported": True, "isTypeKnown": False,
+LACKING = {"name": "minires.no_type", "isExported": True, "isTypeKnown": False, "isTypeAmbiguous": False,
            "diagnostics": [{"message": 'Type annotation for parameter "x" is missing\n  more'}]}
-WHOLE = {"name": "minires.whole", "isExported": True, "isTypeKnown": True, "diagnostics": []}
+WHOLE = {"name": "minires.whole", "isExported": True, "isTypeKnown": True, "isTypeAmbiguous": False, "diagnostics": []}
 
 
 @pytest.fixture
