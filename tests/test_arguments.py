@@ -1,9 +1,34 @@
 """The checks of layers' arguments: what passes, and what the errors name."""
+import math
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from minires.arguments import is_whole_number, nearest, number, pair, shape_of, whole_number
-from minires.errors import ArgumentError
+from minires.arguments import (
+    array_of,
+    flag,
+    floating_dtype,
+    function,
+    instance,
+    is_one_of,
+    is_whole_number,
+    known_name,
+    list_of,
+    nearest,
+    number,
+    pair,
+    path_of,
+    random_generator,
+    shape_of,
+    shown,
+    state_of,
+    text,
+    whole_number,
+    whole_numbers,
+)
+from minires.errors import ArgumentError, DTypeError, StateError, UnknownNameError
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(3)])
@@ -71,3 +96,140 @@ def test_what_is_no_shape_is_refused(value):
 def test_the_nearest_name_is_told_or_none():
     assert nearest("resnt20", ["plain20", "resnet20"]) == " Did you mean 'resnet20'?"
     assert nearest(None, ["resnet20"]) == ""
+
+
+def test_a_number_may_have_a_largest_and_no_smallest():
+    assert number("BatchNorm2d", "momentum", 1, largest=1) == 1.0
+    with pytest.raises(ArgumentError, match=r"^BatchNorm2d: momentum is 1\.5, expected a number from 0 to 1$"):
+        number("BatchNorm2d", "momentum", 1.5, largest=1)
+    assert number("init", "gain", -2, smallest=-math.inf) == -2.0
+    with pytest.raises(ArgumentError, match=r"^init: gain is nan, expected a number that is not NaN$"):
+        number("init", "gain", math.nan, smallest=-math.inf)
+    with pytest.raises(ArgumentError, match=r"^SGD: lr is 10{78}…, which is too large for a float$"):
+        number("SGD", "lr", 10**400)
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, np.False_, 0, 1, np.int64(1)])
+def test_a_flag_is_a_bool(value):
+    assert flag("sum", "keepdims", value) is bool(value)
+
+
+@pytest.mark.parametrize("value", [None, "no", "", [], 2, -1, 0.0, 1.0, np.ones(3), np.array(True), 1j, object()])
+def test_what_only_has_a_truth_is_no_flag(value):
+    with pytest.raises(ArgumentError, match=r"^sum: keepdims is .*, expected True or False$"):
+        flag("sum", "keepdims", value)
+
+
+@pytest.mark.parametrize("value", ["C", "", None, ["A"], {}, np.array(["A", "B"]), 1, b"A"])
+def test_a_name_is_one_of_the_known_ones(value):
+    known = {"A": "zero padding", "B": "a convolution"}
+    assert known_name("net", "shortcut", "A", known) == "A"
+    assert is_one_of("B", known)
+    assert not is_one_of(value, known)
+    with pytest.raises(UnknownNameError, match=r"^net: unknown shortcut .*: known are A \(zero padding\), B \(a conv"):
+        known_name("net", "shortcut", value, known)
+    with pytest.raises(UnknownNameError, match=r": known are A, B$"):
+        known_name("net", "shortcut", value, list(known))
+
+
+def test_a_text_is_a_text():
+    assert text("draw", "title", "a net") == "a net"
+    with pytest.raises(ArgumentError, match=r"^draw: title is 3, expected a text$"):
+        text("draw", "title", 3)
+
+
+def test_a_path_is_a_text_or_a_path(tmp_path):
+    assert path_of("load", "a.npz") == path_of("load", Path("a.npz")) == Path("a.npz")
+
+
+class BytesPath(os.PathLike):
+    """A path of bytes, which `pathlib` does not take."""
+
+    def __fspath__(self):
+        return b"a"
+
+
+@pytest.mark.parametrize("path", [1, True, None, 1.5, b"a", ["a"], BytesPath()])
+def test_a_number_is_no_path(path):
+    with pytest.raises(DTypeError, match=r"^load: the path is .*, expected a text or a pathlib\.Path$"):
+        path_of("load", path)
+
+
+@pytest.mark.parametrize("path", ["a\0b", Path("a\0b")])
+def test_what_no_path_can_hold_is_refused(path):
+    with pytest.raises(ArgumentError, match=r"^load: the path is .*a\\x00b.*, which holds a character that no path can have"):
+        path_of("load", path)
+
+
+def test_an_instance_a_generator_and_a_function_are_what_they_are():
+    generator = np.random.default_rng(0)
+    assert random_generator("Conv2d", generator) is generator
+    assert function("net", "init", len) is len
+    assert instance("net", "x", 3, int, "a number") == 3
+    with pytest.raises(DTypeError, match=r"^Conv2d: generator is 0, expected a np\.random\.Generator: np\.random\.default_rng\("):
+        random_generator("Conv2d", 0)
+    with pytest.raises(DTypeError, match=r"^net: init is 'he', expected an initialiser$"):
+        function("net", "init", "he", "an initialiser")
+    with pytest.raises(DTypeError, match=r"^net: x is 'a', expected a number$"):
+        instance("net", "x", "a", int, "a number")
+
+
+@pytest.mark.parametrize(("dtype", "result"), [("float32", np.float32), (float, np.float64), (np.dtype("f8"), np.float64),
+                                               (np.float32, np.float32)])
+def test_a_floating_dtype_has_two_values(dtype, result):
+    assert floating_dtype("astype", dtype) == result
+
+
+@pytest.mark.parametrize(("dtype", "got"), [(None, "None"), ("x", "'x'"), (int, "int64"), (1.5, "1.5"), ([], r"\[\]"),
+                                            ("(", r"'\('"), (np.float16, "float16"), (np.ones(2), "array")])
+def test_another_dtype_is_refused(dtype, got):
+    with pytest.raises(DTypeError, match=rf"^astype: expected np\.float32 or np\.float64, got {got}"):
+        floating_dtype("astype", dtype)
+
+
+@pytest.mark.parametrize("values", [["a", "b"], ("a", "b"), np.array(["a", "b"]), iter("ab")])
+def test_a_list_of_texts(values):
+    assert list_of("plot", "labels", values, str, "a list of texts") == ["a", "b"]
+
+
+@pytest.mark.parametrize("values", ["ab", b"ab", {"a", "b"}, {"a": 1}, None, 3, np.array("ab")])
+def test_what_is_no_list_or_has_no_order_is_refused(values):
+    with pytest.raises(DTypeError, match=r"^plot: labels is .*, expected a list of texts"):
+        list_of("plot", "labels", values, str, "a list of texts")
+
+
+def test_one_value_in_place_of_a_list_is_told_so_and_each_value_is_looked_at():
+    with pytest.raises(ArgumentError, match=r"^plot: labels is 'ab', expected a list of texts: \['ab'\]$"):
+        list_of("plot", "labels", "ab", str, "a list of texts", ArgumentError)
+    with pytest.raises(DTypeError, match=r"^plot: labels holds 3, expected a list of texts$"):
+        list_of("plot", "labels", ["a", 3], str, "a list of texts")
+
+
+def test_whole_numbers_are_a_list():
+    assert whole_numbers("MultiStepLR", "milestones", (3, np.int64(5)), "a milestone") == [3, 5]
+    with pytest.raises(ArgumentError, match=r"^MultiStepLR: milestones is '123', expected a list: \['123'\]$"):
+        whole_numbers("MultiStepLR", "milestones", "123", "a milestone")
+    with pytest.raises(ArgumentError, match=r"^MultiStepLR: a milestone is True, expected an integer of at least 1$"):
+        whole_numbers("MultiStepLR", "milestones", [3, True], "a milestone")
+
+
+def test_an_array_is_made_or_not():
+    np.testing.assert_array_equal(array_of("Batches", "labels", [1, 2]), [1, 2])
+    with pytest.raises(DTypeError, match=r"^Batches: labels is \[\[1\], \[1, 2\]\], of which no array can be made: "):
+        array_of("Batches", "labels", [[1], [1, 2]])
+
+
+@pytest.mark.parametrize(("state", "got"), [("steps", "expected a dict of arrays, got str"),
+                                            (["steps"], "expected a dict of arrays, got list"),
+                                            ({1: 2}, "expected names for keys, got 1")])
+def test_a_state_is_a_dict_with_texts_for_keys(state, got):
+    assert state_of({"a": 1}) == {"a": 1}
+    with pytest.raises(StateError, match=f"^load_state_dict: {got}"):
+        state_of(state)
+
+
+def test_what_is_shown_is_short_and_in_one_line():
+    assert shown("a") == "'a'"
+    assert shown(np.eye(2)) == "array([[1., 0.], [0., 1.]])"
+    assert len(shown("a" * 1000)) == 80
+    assert shown("a" * 1000).endswith("…")

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from minires.arguments import array_of, shown
 from minires.arrays.cuda import cuda_module
 from minires.errors import DeviceError, DTypeError
 
@@ -55,14 +56,21 @@ def strided_view(x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> 
 
 def parse_device(device: str) -> int | None:
     """The CUDA index that a device name means, or None for "cpu"; "cuda" is "cuda:0"."""
-    if device == "cpu":
-        return None
-    if device == "cuda":
-        return 0
-    kind, _, index = str(device).partition(":")
-    if kind == "cuda" and index.isdecimal():
-        return int(index)
-    raise DeviceError(f'unknown device {device!r}: expected "cpu", "cuda" or "cuda:1"')
+    if isinstance(device, str):
+        if device == "cpu":
+            return None
+        if device == "cuda":
+            return 0
+        kind, _, index = device.partition(":")
+        if kind == "cuda" and index.isdecimal():
+            return int(index)
+    raise DeviceError(f'unknown device {shown(device)}: expected "cpu", "cuda" or "cuda:1"')
+
+
+def device_name(device: str) -> str:
+    """The full name of a device, whether there is one or not: "cuda:0" where "cuda" is meant."""
+    index = parse_device(device)
+    return "cpu" if index is None else f"cuda:{index}"
 
 
 def usable_device(device: str) -> str:
@@ -178,8 +186,6 @@ def to_host(x: Any) -> np.ndarray:
     return x if array_module(x) is np else x.get()
 
 
-def as_host_array(value: Any) -> np.ndarray:
-    """An array of NumPy or CuPy, or anything that `np.asarray` takes, as a NumPy array."""
-    return value.get() if _is_of_cupy(value) else np.asarray(value)
-
-
+def as_host_array(value: Any, owner: str = "as_host_array", argument: str = "value") -> np.ndarray:
+    """An array of NumPy or CuPy, or anything that `np.asarray` takes, as a NumPy array, or a DTypeError."""
+    return value.get() if _is_of_cupy(value) else array_of(owner, argument, value)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minires.arguments import flag
 from minires.arrays.backend import Array, MaybeNone, array_module, beside, device_of, floating_array, is_array, use_device_of
 from minires.arrays.threads import elementwise
 from minires.engine.call_site import with_source
@@ -129,7 +130,7 @@ def backward_steps(root: Tensor, gradient: Any = None, retain_graph: bool = Fals
     """
     seed = _seed_gradient(root, gradient)
     order = topological_order(root.op)
-    return _run_backward(root, order, seed, retain_graph)
+    return _run_backward(root, order, seed, flag("backward", "retain_graph", retain_graph))
 
 
 def _run_backward(root, order, seed, retain_graph):

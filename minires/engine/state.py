@@ -6,6 +6,8 @@ import threading
 from types import CodeType
 from typing import Any, Self
 
+from minires.arguments import flag
+
 EVENTS = ("before_forward", "after_forward", "start_of_pass", "before_step", "after_rebuild", "after_step", "leaf_gradient",
           "end_of_pass")  # the methods of a `BackwardHook`
 
@@ -64,7 +66,7 @@ class reference_ops(temporarily):
     """
 
     def __init__(self, enabled: bool = True):
-        super().__init__(reference=enabled)
+        super().__init__(reference=flag("reference_ops", "enabled", enabled))
 
 
 def runs_definition() -> bool:
@@ -86,5 +88,3 @@ def _say_that_the_definition_runs():
     """Tell once why everything is slow now."""
     print("minires: under a debugger, ops run the form that states their definition, which is slow on large nets; "
           "`with minires.reference_ops(False):` keeps the fast form", file=sys.stderr)
-
-

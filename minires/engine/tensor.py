@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minires.arrays.backend import Array, MaybeNone, device_of, floating_array, parse_device, to_host
+from minires.arguments import flag, floating_dtype, text
+from minires.arrays.backend import Array, MaybeNone, device_name, device_of, floating_array, to_host
 from minires.arrays.threads import limit_blas_to_one_thread
 from minires.errors import BackwardError, DTypeError, ShapeError
 
@@ -43,8 +44,9 @@ class Tensor:
         limit_blas_to_one_thread()  # before the first product: a later one on the same arrays has the same bits
         self.data: Array = floating_array("Tensor", array)
         self.grad: Array | MaybeNone = None
-        self.requires_grad: bool = requires_grad
-        self.name: str | None = name
+        self.requires_grad: bool = (requires_grad if type(requires_grad) is bool
+                                    else flag("Tensor", "requires_grad", requires_grad))
+        self.name: str | None = None if name is None else text("Tensor", "name", name)
         self.op: Op | MaybeNone = None
         self.retains_grad: bool = False
 
@@ -146,13 +148,12 @@ class Tensor:
 
     def to(self, device: str) -> Tensor:
         """This tensor on another device ("cpu", "cuda", "cuda:1"); gradients flow back through the move."""
-        index = parse_device(device)
-        target = "cpu" if index is None else f"cuda:{index}"
+        target = device_name(device)
         return self if target == self.device else ops.to_device(self, target)
 
     def astype(self, dtype: DTypeLike) -> Tensor:
         """This tensor in another precision, np.float32 or np.float64; gradients flow back through the cast."""
-        return self if np.dtype(dtype) == self.dtype else ops.cast(self, dtype)
+        return self if floating_dtype("Cast", dtype) == self.dtype else ops.cast(self, dtype)
 
     # ---- arithmetic: each operator is an op of the same name
 

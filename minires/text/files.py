@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minires.arguments import path_of
 from minires.errors import file_errors
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def output_folder(path: str | os.PathLike[str]) -> Path:
     Raises:
         FileError: it cannot be made or written to.
     """
-    folder = Path(path)
+    folder = path_of("the folder of results", path)
     with file_errors("cannot write results to the folder", path, "Name another with --out DIR"):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".minires-write-test"
@@ -39,8 +40,9 @@ def write_text(path: str | os.PathLike[str], text: str, attempt: str = "cannot w
     Raises:
         FileError: the file cannot be written.
     """
+    path = path_of(attempt, path)
     with file_errors(attempt, path, ELSEWHERE):
-        Path(path).write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
 
 
 def write_csv(path: str | os.PathLike[str], head: Iterable[Any], rows: Iterable[Iterable[Any]],
@@ -50,6 +52,7 @@ def write_csv(path: str | os.PathLike[str], head: Iterable[Any], rows: Iterable[
     Raises:
         FileError: the file cannot be written.
     """
+    path = path_of(attempt, path)  # not a number: of those, `open` writes to the standard output, and closes it
     with file_errors(attempt, path, ELSEWHERE), open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(head)
@@ -62,6 +65,7 @@ def append_csv(path: str | os.PathLike[str], rows: Iterable[Iterable[Any]]) -> N
     Raises:
         FileError: the file cannot be written.
     """
+    path = path_of("cannot write", path)
     with file_errors("cannot write", path, ELSEWHERE), open(path, "a", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
 
@@ -72,5 +76,6 @@ def write_figure(path: str | os.PathLike[str], figure: Figure) -> None:
     Raises:
         FileError: the file cannot be written.
     """
+    path = path_of("cannot write the figure", path)
     with file_errors("cannot write the figure", path, ELSEWHERE):
         figure.savefig(path, dpi=130)
