@@ -4,11 +4,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from minires.arguments import floating_dtype
 from minires.arrays import backend
 from minires.arrays.backend import Array
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
-from minires.errors import DTypeError
 
 
 def cast(x: Tensor, dtype: DTypeLike) -> Tensor:
@@ -33,11 +33,9 @@ class Cast(Op):
     """y = x in another precision."""
 
     def __init__(self, dtype: DTypeLike):
-        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.dtype: np.dtype[Any] = floating_dtype("Cast", dtype)
 
     def forward(self, x: Array) -> Array:
-        if self.dtype not in (np.float32, np.float64):
-            raise DTypeError(f"{self.title}: expected float32 or float64, got {self.dtype}")
         self.saved = x.dtype
         return x.astype(self.dtype)
 

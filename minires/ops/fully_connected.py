@@ -2,7 +2,7 @@
 from minires.arrays.backend import Array
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
-from minires.errors import ShapeError
+from minires.errors import DTypeError, ShapeError
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -18,6 +18,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Raises:
         ShapeError: the ranks or lengths do not fit.
+        DTypeError: an argument is no tensor.
     """
     return Linear()(x, weight, bias)
 
@@ -46,7 +47,9 @@ class Linear(Op):
 
 
 def check_linear(op: Op, x: Array, weight: Array, bias: Array | None) -> None:
-    """Raise a ShapeError that says which of the shapes does not fit."""
+    """Raise an error that says which argument does not fit."""
+    if weight is None:
+        raise DTypeError(f"{op.title}: weight is None, expected a tensor (O, I)")
     if x.ndim != 2 or weight.ndim != 2:
         raise ShapeError(f"{op.title}: expected x (N, I) and weight (O, I), got {x.shape} and {weight.shape}"
                          + (": flatten x first" if x.ndim > 2 else ""))

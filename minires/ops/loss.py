@@ -2,6 +2,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minires.arguments import array_of
 from minires.arrays.backend import Array, array_module, device_of, is_array
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
@@ -61,7 +62,9 @@ class CrossEntropy(Op):
         if is_array(self.labels) and device_of(self.labels) != "cpu":
             raise DeviceError(f"{self.title}: labels are on {device_of(self.labels)}; they are checked on the host, without "
                               "waiting for the GPU: pass a NumPy array or a list of integers, such as labels.get()")
-        labels = np.asarray(self.labels)
+        labels = self.labels
+        if type(labels) is not np.ndarray:
+            labels = array_of(type(self).__name__, "labels", labels)
         if labels.shape != (N,):
             raise LabelError(f"{self.title}: labels have shape {labels.shape}, expected ({N},) for logits ({N}, {K}): one "
                              "class number for each row")

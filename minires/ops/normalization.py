@@ -1,6 +1,7 @@
 """Batch normalisation: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1, and the gradients of section 3."""
 import numpy as np
 
+from minires.arguments import flag, number
 from minires.arrays.backend import Array, array_module, check_one_device
 from minires.arrays.memory import empty
 from minires.arrays.threads import over_ranges
@@ -32,7 +33,8 @@ def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, running_mean: Array, run
 
     Raises:
         ShapeError: ranks or channels do not fit; or, in training, there is one value per channel.
-        DTypeError: the running statistics are not arrays of float32 or float64.
+        DTypeError: the weight or the bias is no tensor, or the running statistics are not arrays of float32 or float64.
+        ArgumentError: `momentum` is not from 0 to 1, `eps` is negative, or a flag is neither True nor False.
         DeviceError: they are on another device than x.
     """
     return BatchNorm(running_mean, running_var, training, momentum, eps, freeze_statistics)(x, weight, bias)
@@ -49,6 +51,13 @@ class BatchNorm(Op):
                  freeze_statistics: bool):
         self.running_mean: Array = running_mean
         self.running_var: Array = running_var
+        is_checked = (type(training) is type(freeze_statistics) is bool and type(momentum) is type(eps) is float
+                      and 0 <= momentum <= 1 and eps >= 0)  # as nearly always, without a further call
+        if not is_checked:
+            training = flag("BatchNorm", "training", training)
+            momentum = number("BatchNorm", "momentum", momentum, largest=1)
+            eps = number("BatchNorm", "eps", eps)
+            freeze_statistics = flag("BatchNorm", "freeze_statistics", freeze_statistics)
         self.training: bool = training
         self.momentum: float = momentum
         self.eps: float = eps
@@ -179,6 +188,8 @@ def check_arguments(op: BatchNorm, x: Array, weight: Array, bias: Array) -> None
     C = x.shape[1]
     for name, values in (("weight", weight), ("bias", bias), ("running_mean", op.running_mean),
                          ("running_var", op.running_var)):
+        if values is None:
+            raise DTypeError(f"{op.title}: {name} is None, expected a tensor ({C},)")
         if values.shape != (C,):
             raise ShapeError(f"{op.title}: x {x.shape} has {C} channels, but {name} has shape {values.shape}, expected "
                              f"({C},)")

@@ -3,7 +3,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from minires.arguments import is_whole_number
+from minires.arguments import flag, is_whole_number
 from minires.arrays.backend import Array, array_module
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
@@ -17,6 +17,7 @@ def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Raises:
         ShapeError: an axis does not exist, or is named twice.
+        ArgumentError: `keepdims` is neither True nor False.
     """
     return Sum(axis, keepdims)(x)
 
@@ -36,7 +37,7 @@ class Reduction(Op):
 
     def __init__(self, axis: Axis, keepdims: bool):
         self.axis = axis
-        self.keepdims = keepdims
+        self.keepdims: bool = keepdims if type(keepdims) is bool else flag(type(self).__name__, "keepdims", keepdims)
 
     def axes(self, x: Array) -> tuple[int, ...]:
         """The axes to reduce: (-1,) of (N, C) becomes (1,)."""

@@ -3,8 +3,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from minires.arguments import is_whole_number, shown
 from minires.arrays.backend import Array, array_module, item
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
@@ -44,8 +43,9 @@ class Reshape(Op):
 
     def __init__(self, shape: int | Sequence[int]):
         self.shape: Any = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-        if not all(isinstance(n, (int, np.integer)) for n in self.shape):
-            raise ShapeError(f"Reshape: the shape is {shape!r}, expected integers of at least 0, one of which may be -1")
+        if not are_integers(self.shape):
+            raise ShapeError(f"Reshape: the shape is {shown(shape)}, expected integers of at least 0, one of which "
+                             "may be -1")
 
     def forward(self, x: Array) -> Array:
         self.saved = x.shape
@@ -83,8 +83,8 @@ class Transpose(Op):
     """y = x with its axes in another order: axis i of y is axis axes[i] of x."""
 
     def __init__(self, axes: Sequence[int]):
-        if not isinstance(axes, (tuple, list)) or not all(isinstance(axis, (int, np.integer)) for axis in axes):
-            raise ShapeError(f"Transpose: axes is {axes!r}, expected an order of the axes, such as (0, 2, 3, 1)")
+        if not isinstance(axes, (tuple, list)) or (axes and not are_integers(axes)):
+            raise ShapeError(f"Transpose: axes is {shown(axes)}, expected an order of the axes, such as (0, 2, 3, 1)")
         self.axes: tuple[int, ...] = tuple(axes)
 
     def forward(self, x: Array) -> Array:
@@ -114,8 +114,8 @@ class Index(Op):
         self.saved = x.shape
         try:
             return item(x, self.key)
-        except (IndexError, TypeError) as error:
-            raise ShapeError(f"{self.title}: x[{self.key!r}] does not exist in shape {x.shape}: {error}") from error
+        except (IndexError, TypeError, ValueError) as error:
+            raise ShapeError(f"{self.title}: x[{shown(self.key)}] does not exist in shape {x.shape}: {error}") from error
 
     def backward(self, dy: Array) -> Array:
         """dx[key] = dy, added up where taken twice, else 0."""
@@ -126,6 +126,11 @@ class Index(Op):
         else:
             xp.add.at(dx, self.key, dy)
         return dx
+
+
+def are_integers(values: Sequence[Any]) -> bool:
+    """Are all of these integers of Python or NumPy, and none a bool?"""
+    return False not in [type(value) is int or is_whole_number(value, -math.inf) for value in values]
 
 
 def takes_each_once(key: Any) -> bool:

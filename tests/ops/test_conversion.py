@@ -35,7 +35,7 @@ def test_a_cast_copies():
 
 @pytest.mark.parametrize("dtype", [np.float16, np.int64, bool, complex])
 def test_other_precisions_are_refused(dtype):
-    with pytest.raises(DTypeError, match=rf"Cast: expected float32 or float64, got {np.dtype(dtype)}"):
+    with pytest.raises(DTypeError, match=rf"Cast: expected np.float32 or np.float64, got {np.dtype(dtype)}"):
         mr.Tensor([1.0]).astype(dtype)
 
 
