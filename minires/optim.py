@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minires.arguments import number, whole_number
+from minires.arguments import flag, number, state_of, whole_numbers
 from minires.arrays.backend import Array, array_module, as_host_array, beside, to_host, use_device_of
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, ShapeError, StateError
@@ -64,7 +64,7 @@ class SGD:
         self.lr: float = number("SGD", "lr", lr)  # Python's: a float64 scalar of NumPy would promote float32 weights
         self.momentum: float = number("SGD", "momentum", momentum)
         self.weight_decay: float = number("SGD", "weight_decay", weight_decay)
-        self.nesterov: bool = bool(nesterov)
+        self.nesterov: bool = flag("SGD", "nesterov", nesterov)
         if self.nesterov and self.momentum == 0:
             raise ArgumentError("SGD: nesterov=True looks ahead along the momentum, but momentum is 0: set it, say to 0.9")
         self.velocities: list[Array | None] = [None] * len(self.params)  # for each parameter v, once it has made a step
@@ -119,11 +119,12 @@ class SGD:
             StateError: a setting is missing or not a number of its kind, or a velocity is of no parameter here, of another
                 shape or not of real numbers; all are listed, and nothing was changed.
         """
+        state_dict = state_of(state_dict)
         keys = self._velocity_keys()
         settings = ("lr", "momentum", "weight_decay", "nesterov")
         shapes = dict(zip(keys, [parameter.shape for parameter in self.params], strict=True))
         problems = [f"{name}: is missing" for name in settings if name not in state_dict]
-        given = {key: as_host_array(value) for key, value in state_dict.items()}
+        given = {key: as_host_array(value, "load_state_dict", key) for key, value in state_dict.items()}
         for key, value in given.items():
             if key not in shapes and key not in settings:
                 problems.append(f"{key}: is unexpected")
@@ -174,11 +175,7 @@ class MultiStepLR:
     def __init__(self, optimizer: SGD, milestones: Iterable[int], gamma: float = 0.1) -> None:
         if not hasattr(optimizer, "lr"):
             raise DTypeError(f"MultiStepLR: got a {type(optimizer).__name__}, expected an optimizer, such as SGD(…)")
-        if not isinstance(milestones, Iterable):
-            raise ArgumentError(f"MultiStepLR: milestones is {milestones!r}, expected a list: [{milestones!r}]")
-        self.milestones: list[int] = list(milestones)
-        for milestone in self.milestones:
-            whole_number("MultiStepLR", "a milestone", milestone)
+        self.milestones: list[int] = whole_numbers("MultiStepLR", "milestones", milestones, "a milestone")
         self.optimizer = optimizer
         self.gamma: float = number("MultiStepLR", "gamma", gamma)
         self.steps: int = 0
@@ -198,9 +195,9 @@ class MultiStepLR:
         Raises:
             StateError: it holds no number of steps.
         """
-        if "steps" not in state_dict:
+        if "steps" not in state_of(state_dict):
             raise StateError(f"load_state_dict: MultiStepLR needs 'steps', got {', '.join(state_dict) or 'nothing'}")
-        steps = np.asarray(state_dict["steps"])
+        steps = as_host_array(state_dict["steps"], "load_state_dict", "steps")
         if steps.shape != () or steps.dtype.kind not in "iu" or steps < 0:
             raise StateError(f"load_state_dict: MultiStepLR: steps is {steps!r}, expected one whole number of at least 0")
         self.steps = int(steps)

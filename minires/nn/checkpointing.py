@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from minires.arguments import whole_number
 from minires.arrays.backend import MaybeNone, array_module
 from minires.engine.backward import topological_order
 from minires.engine.call_site import call_site
@@ -55,6 +56,11 @@ def checkpoint(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     if y.op is None or id(y.op) not in made.ids:
         return y  # no gradient is wanted, or nothing was made here
     return Checkpoint(function, inputs).stand_for(y, made.ids)
+
+
+def checked_every(owner: str, checkpoint_every: Any) -> int | None:
+    """None, or the number of modules of a checkpoint."""
+    return None if checkpoint_every is None else whole_number(owner, "checkpoint_every", checkpoint_every)
 
 
 def run_in_turn(modules: Sequence[Callable[..., Tensor]], x: Tensor, checkpoint_every: int | None = None) -> Tensor:

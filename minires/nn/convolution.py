@@ -2,7 +2,7 @@
 import numpy as np
 
 from minires import ops
-from minires.arguments import IntOrPair, pair, whole_number
+from minires.arguments import IntOrPair, flag, pair, random_generator, whole_number
 from minires.arrays.backend import MaybeNone
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
@@ -24,6 +24,7 @@ class Conv2d(Module):
 
     Raises:
         ArgumentError: a size is not a positive integer, or the channels cannot be split into the groups.
+        DTypeError: `generator` is none of NumPy's.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: IntOrPair, stride: IntOrPair = 1,
@@ -42,8 +43,9 @@ class Conv2d(Module):
                                 f"{groups} groups: groups must divide both")
         shape = (out_channels, in_channels // groups, *self.kernel_size)  # (O, C / groups, KH, KW)
         self.weight: Tensor = Tensor(np.empty(shape, np.float32), requires_grad=True)
-        init.he_normal_(self.weight, generator or np.random.default_rng())
-        self.bias: Tensor | MaybeNone = Tensor(np.zeros(out_channels, np.float32), requires_grad=True) if bias else None
+        has_bias = flag("Conv2d", "bias", bias)
+        init.he_normal_(self.weight, np.random.default_rng() if generator is None else random_generator("Conv2d", generator))
+        self.bias: Tensor | MaybeNone = Tensor(np.zeros(out_channels, np.float32), requires_grad=True) if has_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, O, OH, OW)."""

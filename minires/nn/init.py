@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from minires.arguments import whole_number
+from minires.arguments import function, instance, number, random_generator, text, whole_number
 from minires.engine.tensor import Tensor
 from minires.errors import ShapeError
 from minires.nn.module import Module, write_array
@@ -17,16 +17,21 @@ from minires.nn.module import Module, write_array
 Initialiser: TypeAlias = Callable[[Tensor, np.random.Generator], Any]
 ModuleT = TypeVar("ModuleT", bound=Module)
 
+INITIALISER = "an initialiser, such as nn.init.he_normal_"
+
 
 def fans(weight: Tensor) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight (O, C, KH, KW) or (O, I).
 
     Raises:
-        ShapeError: the weight has fewer than two axes.
+        ShapeError: the weight has fewer than two axes, or no values.
+        DTypeError: this is no tensor.
     """
-    if weight.ndim < 2:
+    if checked(weight).ndim < 2:
         raise ShapeError(f"init: {weight!r} has {weight.ndim} axes: fan_in is defined for weights (O, C, KH, KW) "
                          "and (O, I). Initialise biases and scales with zeros_, ones_ or normal_")
+    if weight.size == 0:
+        raise ShapeError(f"init: {weight!r} has no values to draw")
     outputs, inputs, *kernel = weight.shape
     return inputs * math.prod(kernel), outputs * math.prod(kernel)
 
@@ -63,13 +68,15 @@ def glorot_uniform_(tensor: Tensor, generator: np.random.Generator) -> Tensor:
     Source: Glorot & Bengio 2010, equation 16.
     """
     bound = math.sqrt(6 / sum(fans(tensor)))
+    generator = random_generator("init", generator)
     write_array(tensor.data, generator.uniform(-bound, bound, size=tensor.shape))
     return tensor
 
 
 def normal_(tensor: Tensor, generator: np.random.Generator, std: float = 0.01) -> Tensor:
     """N(0, std²), for a tensor of any shape."""
-    write_array(tensor.data, generator.normal(0.0, std, size=tensor.shape))
+    shape, std = checked(tensor).shape, number("init", "std", std)
+    write_array(tensor.data, random_generator("init", generator).normal(0.0, std, size=shape))
     return tensor
 
 
@@ -79,6 +86,7 @@ def orthogonal_(tensor: Tensor, generator: np.random.Generator, gain: float = 1.
     Source: Saxe et al. 2013, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks".
     """
     fan_in, _fan_out = fans(tensor)
+    gain = number("init", "gain", gain, smallest=-math.inf)
     matrix = orthogonal_matrix(tensor.shape[0], fan_in, generator)  # (O, C * KH * KW)
     write_array(tensor.data, gain * matrix.reshape(tensor.shape))  # (O, C * KH * KW) -> (O, C, KH, KW)
     return tensor
@@ -92,10 +100,12 @@ def delta_orthogonal_(tensor: Tensor, generator: np.random.Generator, gain: floa
     Raises:
         ShapeError: the weight is not a convolution's, its kernel has no centre, or it has fewer outputs than inputs.
     """
+    checked(tensor)
     if tensor.ndim != 4 or tensor.shape[2] % 2 == 0 or tensor.shape[3] % 2 == 0 or tensor.shape[0] < tensor.shape[1]:
         raise ShapeError(f"delta_orthogonal_: got {tensor!r}, expected a weight (O, C, KH, KW) with odd KH and KW and "
                          "O >= C, as fewer outputs than inputs cannot keep the norm. Use orthogonal_ for others")
     outputs, inputs, height, width = tensor.shape
+    gain = number("init", "gain", gain, smallest=-math.inf)
     weight = np.zeros(tensor.shape)
     weight[:, :, height // 2, width // 2] = gain * orthogonal_matrix(outputs, inputs, generator)
     write_array(tensor.data, weight)
@@ -104,22 +114,28 @@ def delta_orthogonal_(tensor: Tensor, generator: np.random.Generator, gain: floa
 
 def zeros_(tensor: Tensor, generator: np.random.Generator | None = None) -> Tensor:
     """All zeros; draws nothing."""
-    tensor.data[...] = 0
+    checked(tensor).data[...] = 0
     return tensor
 
 
 def ones_(tensor: Tensor, generator: np.random.Generator | None = None) -> Tensor:
     """All ones; draws nothing."""
-    tensor.data[...] = 1
+    checked(tensor).data[...] = 1
     return tensor
 
 
 def orthogonal_matrix(rows: int, columns: int, generator: np.random.Generator) -> np.ndarray:
     """A (rows, columns) matrix, uniformly distributed among those with orthonormal rows or columns."""
-    gaussian = generator.standard_normal((max(rows, columns), min(rows, columns)))
+    rows, columns = whole_number("init", "rows", rows), whole_number("init", "columns", columns)
+    gaussian = random_generator("init", generator).standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(gaussian)  # (max, min), (min, min)
     q *= np.sign(np.diagonal(r))  # QR fixes no signs; with these the distribution is uniform (Mezzadri 2007)
     return q if rows >= columns else q.T
+
+
+def checked(tensor: Tensor) -> Tensor:
+    """The tensor to draw, or a DTypeError."""
+    return instance("init", "tensor", tensor, Tensor, "a tensor, such as layer.weight")
 
 
 def generator_for(seed: int, name: str) -> np.random.Generator:
@@ -128,7 +144,8 @@ def generator_for(seed: int, name: str) -> np.random.Generator:
     Raises:
         ArgumentError: the seed is not a non-negative integer.
     """
-    return np.random.default_rng([whole_number("init", "seed", seed, smallest=0), *name.encode("utf-8")])
+    seed = whole_number("init", "seed", seed, smallest=0)
+    return np.random.default_rng([seed, *text("init", "name", name).encode("utf-8")])
 
 
 def initialize_(module: ModuleT, init: Initialiser, seed: int, linear_init: Initialiser | None = None) -> ModuleT:
@@ -142,9 +159,17 @@ def initialize_(module: ModuleT, init: Initialiser, seed: int, linear_init: Init
         init: an initialiser, `init(tensor, generator)`.
         seed: an integer that is not negative.
         linear_init: the initialiser of the linear layers' weights (O, I); `init` where this is None.
+
+    Raises:
+        DTypeError: this is no module, or an initialiser cannot be called.
+        ArgumentError: the seed is not an integer that is not negative.
     """
+    instance("initialize_", "module", module, Module, "an nn.Module")
+    seed = whole_number("initialize_", "seed", seed, smallest=0)
+    init = function("initialize_", "init", init, INITIALISER)
+    linear_init = init if linear_init is None else function("initialize_", "linear_init", linear_init, INITIALISER)
     for name, parameter in module.named_parameters():
         if name.rpartition(".")[2] == "weight" and parameter.ndim >= 2:
-            chosen = linear_init if linear_init is not None and parameter.ndim == 2 else init
+            chosen = linear_init if parameter.ndim == 2 else init
             chosen(parameter, generator_for(seed, name))
     return module

@@ -2,7 +2,7 @@
 import numpy as np
 
 from minires import ops
-from minires.arguments import whole_number
+from minires.arguments import flag, random_generator, whole_number
 from minires.arrays.backend import MaybeNone
 from minires.engine.tensor import Tensor
 from minires.nn import init
@@ -20,7 +20,8 @@ class Linear(Module):
         generator: a `np.random.Generator` that draws the weight; an unseeded one by default.
 
     Raises:
-        ArgumentError: a size is not a positive integer.
+        ArgumentError: a size is not a positive integer, or `bias` neither True nor False.
+        DTypeError: `generator` is none of NumPy's.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *,
@@ -29,8 +30,9 @@ class Linear(Module):
         self.in_features: int = whole_number("Linear", "in_features", in_features)
         self.out_features: int = whole_number("Linear", "out_features", out_features)
         self.weight: Tensor = Tensor(np.empty((out_features, in_features), np.float32), requires_grad=True)
-        init.he_normal_(self.weight, generator or np.random.default_rng())
-        self.bias: Tensor | MaybeNone = Tensor(np.zeros(out_features, np.float32), requires_grad=True) if bias else None
+        has_bias = flag("Linear", "bias", bias)
+        init.he_normal_(self.weight, np.random.default_rng() if generator is None else random_generator("Linear", generator))
+        self.bias: Tensor | MaybeNone = Tensor(np.zeros(out_features, np.float32), requires_grad=True) if has_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, I) -> (N, O)."""

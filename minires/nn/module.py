@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
+from minires.arguments import flag, floating_dtype, shown, state_of
 from minires.arrays.backend import Array, array_module, as_host_array, device_of, to_device, to_host, usable_device
 from minires.engine.state import state
 from minires.engine.tensor import Tensor
@@ -145,11 +146,11 @@ class Module:
             strict: must the names be exactly this module's? If not, only the names in common are copied.
 
         Raises:
-            StateError: names are missing or unexpected, or shapes differ; all are listed, and nothing was changed.
+            StateError: this is no dict of arrays; or names are missing or unexpected, or shapes differ: all are listed, and
+                nothing was changed.
         """
-        if not hasattr(state_dict, "items"):
-            raise StateError(f"load_state_dict: expected a dict of arrays, got {type(state_dict).__name__}")
-        given = {name: _host_array(name, value) for name, value in state_dict.items()
+        strict = flag("load_state_dict", "strict", strict)
+        given = {name: _host_array(name, value) for name, value in state_of(state_dict).items()
                  if name.rpartition(".")[2] != IGNORED_KEY}
         own = dict(self._named_arrays())
         problems = [f"{name}: has shape {given[name].shape}, expected {own[name].shape}"
@@ -178,8 +179,9 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Set `training` here and below: batch norm then uses the batch's statistics. Returns the module."""
+        mode = flag("train", "mode", mode)
         for _name, module in self.named_modules():
-            module.training = bool(mode)
+            module.training = mode
         return self
 
     def eval(self) -> Self:
@@ -212,8 +214,7 @@ class Module:
         Raises:
             DTypeError: the dtype is neither.
         """
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise DTypeError(f"astype: expected np.float32 or np.float64, got {np.dtype(dtype)}")
+        dtype = floating_dtype("astype", dtype)
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype, copy=False)
             if parameter.grad is not None:
@@ -298,8 +299,8 @@ class Module:
                 child.take_name(_dotted(path, name), from_parent=True)
 
     def _check_name(self, name):
-        if not name or "." in name:
-            raise ArgumentError(f"{type(self).__name__}: {name!r} cannot name a part of a module: dots join the names "
+        if not isinstance(name, str) or not name or "." in name:
+            raise ArgumentError(f"{type(self).__name__}: {shown(name)} cannot name a part of a module: dots join the names "
                                 "of the levels")
         if hasattr(Module, name) or name in ("path", "training", "forward_hooks", "is_named_by_parent"):
             raise ArgumentError(f"{type(self).__name__}: the attribute {name!r} has a meaning for every module: "
@@ -329,7 +330,7 @@ def _dotted(prefix, name):
 
 def _host_array(name, value):
     """A value of a state dict, from whichever library, as a NumPy array of numbers."""
-    array = as_host_array(value.data if isinstance(value, Tensor) else value)
+    array = as_host_array(value.data if isinstance(value, Tensor) else value, "load_state_dict", name)
     if array.dtype.kind not in "fiub":
         raise StateError(f"load_state_dict: {name} holds {array.dtype} values, expected an array of real numbers")
     return array

@@ -2,7 +2,7 @@
 import numpy as np
 
 from minires import ops
-from minires.arguments import whole_number
+from minires.arguments import number, whole_number
 from minires.engine.tensor import Tensor
 from minires.nn.module import Module
 
@@ -18,6 +18,9 @@ class BatchNorm2d(Module):
         eps: added to the variance.
         momentum: the share of the batch's statistics in the new running statistics.
 
+    Raises:
+        ArgumentError: `num_features` is not a positive integer, `eps` is negative, or `momentum` is not from 0 to 1.
+
     Attributes:
         running_mean, running_var: buffers (C,), arrays.
         freeze_statistics: in backward, treat the batch's statistics as constants. False; a lesson on shattered
@@ -27,8 +30,8 @@ class BatchNorm2d(Module):
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
         super().__init__()
         self.num_features: int = whole_number("BatchNorm2d", "num_features", num_features)
-        self.eps: float = eps
-        self.momentum: float = momentum
+        self.eps: float = number("BatchNorm2d", "eps", eps)
+        self.momentum: float = number("BatchNorm2d", "momentum", momentum, largest=1)
         self.freeze_statistics: bool = False
         self.weight: Tensor = Tensor(np.ones(num_features, np.float32), requires_grad=True)
         self.bias: Tensor = Tensor(np.zeros(num_features, np.float32), requires_grad=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from minires.arguments import path_of
 from minires.arrays.backend import as_host_array, is_array
 from minires.errors import ArgumentError, DataError, FileError, file_errors
 from minires.nn.module import Module
@@ -44,9 +45,10 @@ def save(module_or_dict: Module | dict[str, Any], path: str | os.PathLike[str]) 
 
     Raises:
         ArgumentError: neither a module nor a dict of arrays and numbers, or another suffix.
+        DTypeError: `path` is neither a text nor a `pathlib.Path`.
         FileError: the file cannot be written.
     """
-    path = Path(path)
+    path = path_of("save", path)
     if path.suffix != ".npz":
         raise ArgumentError(f"save: got the path {str(path)!r}, expected a name that ends with .npz")
     arrays = _as_arrays(module_or_dict)
@@ -75,11 +77,12 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     goes unnoticed there: compare the file's SHA-256 with the published one.
 
     Raises:
+        DTypeError: `path` is neither a text nor a `pathlib.Path`.
         FileError: the file cannot be opened, or needs the package safetensors, which is missing.
         DataError: the file is damaged, cut short, of another format or a later version, holds pickled Python objects, or
             claims to be much larger than it is.
     """
-    path = Path(path)
+    path = path_of("load", path)
     try:
         with file_errors("load: cannot read", path):
             return _load_safetensors(path) if path.suffix == ".safetensors" else _load_npz(path)
