@@ -2,9 +2,15 @@
 from typing import TypeAlias
 
 from minires import nn, ops
+from minires.arguments import flag, known_name, whole_number
 from minires.engine.tensor import Tensor
+from minires.errors import ModuleError
 
 Normalization: TypeAlias = nn.BatchNorm2d | nn.Identity  # nothing, in a net without batch norm
+
+SHORTCUTS = {"A": "zero padding", "B": "a 1 x 1 convolution where the shape changes",
+             "C": "a 1 x 1 convolution in every block"}
+STRIDES_ON = ("3x3", "1x1")
 
 
 class ZeroPadShortcut(nn.Module):
@@ -12,8 +18,8 @@ class ZeroPadShortcut(nn.Module):
 
     def __init__(self, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.out_channels = out_channels
-        self.stride = stride
+        self.out_channels: int = whole_number("ZeroPadShortcut", "out_channels", out_channels)
+        self.stride: int = whole_number("ZeroPadShortcut", "stride", stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, O, OH, OW)."""
@@ -41,6 +47,10 @@ class Block(nn.Module):
         shortcut: "A", "B" or "C".
         batch_norm: is there one for each convolution?
         stride_on: which convolution of a bottleneck has the stride, "3x3" as in torchvision or "1x1" as in the paper.
+
+    Raises:
+        ArgumentError: a number is not a positive integer, or a flag neither True nor False.
+        UnknownNameError: no such shortcut or `stride_on`.
     """
 
     expansion = 1  # channels of the output, in units of `channels`
@@ -48,7 +58,11 @@ class Block(nn.Module):
     def __init__(self, in_channels: int, channels: int, stride: int = 1, *, residual: bool = True, shortcut: str = "A",
                  batch_norm: bool = True, stride_on: str = "3x3") -> None:
         super().__init__()
-        self.residual = residual
+        kind = type(self).__name__
+        self.residual: bool = flag(kind, "residual", residual)
+        known_name(kind, "shortcut", shortcut, SHORTCUTS)
+        known_name(kind, "stride_on", stride_on, STRIDES_ON)
+        batch_norm = flag(kind, "batch_norm", batch_norm)
         self.make_branch(in_channels, channels, stride, batch_norm, stride_on)
         self.downsample: nn.Module | None = None
         if residual:
@@ -56,7 +70,8 @@ class Block(nn.Module):
 
     def make_branch(self, in_channels: int, channels: int, stride: int, batch_norm: bool, stride_on: str) -> None:
         """Make the layers of F, in the order in which they run."""
-        raise NotImplementedError("Block: use BasicBlock, Bottleneck or one of their pre-activation forms")
+        raise ModuleError(f"{type(self).__name__}: has no layers of its own: use BasicBlock, Bottleneck or one of their "
+                          "pre-activation forms, or define make_branch and forward in the class")
 
     def make_downsample(self, in_channels: int, out_channels: int, stride: int, shortcut: str,
                         batch_norm: bool) -> nn.Sequential | ZeroPadShortcut | None:

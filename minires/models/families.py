@@ -5,16 +5,25 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minires import nn
-from minires.arguments import whole_number
+from minires.arguments import flag, function, is_one_of, is_whole_number, known_name, shown, whole_number
 from minires.engine.tensor import Tensor
-from minires.errors import ArgumentError, UnknownNameError
-from minires.models.block import BasicBlock, Block, Bottleneck, PreactivationBasicBlock, PreactivationBottleneck
+from minires.errors import ArgumentError
+from minires.models.block import (
+    SHORTCUTS,
+    STRIDES_ON,
+    BasicBlock,
+    Block,
+    Bottleneck,
+    PreactivationBasicBlock,
+    PreactivationBottleneck,
+)
 from minires.models.flat import FlatNet
 from minires.models.resnet import ResNet
+from minires.nn.checkpointing import checked_every
+from minires.nn.init import INITIALISER
 
 Initializer: TypeAlias = Callable[[Tensor, np.random.Generator], Any]  # as those of `nn.init`
 
-SHORTCUTS = ("A", "B", "C")
 IMAGENET_BLOCKS = {  # depth -> (is it made of bottlenecks?, blocks in each stage); He et al. 2015, table 1
     18: (False, (2, 2, 2, 2)),
     34: (False, (3, 4, 6, 3)),
@@ -56,7 +65,11 @@ def cifar_net(depth: int, residual: bool = True, width: int = 16, in_channels: i
         raise ArgumentError(f"cifar_net: depth is {depth}, expected 6n+2 for n blocks in each of the three stages, such "
                             f"as {below} or {below + 6}")
     width = whole_number("cifar_net", "width", width)
-    check_shortcut("cifar_net", shortcut)
+    seed = whole_number("cifar_net", "seed", seed, smallest=0)
+    init = function("cifar_net", "init", init, INITIALISER)
+    residual, batch_norm = flag("cifar_net", "residual", residual), flag("cifar_net", "batch_norm", batch_norm)
+    preactivation = flag("cifar_net", "preactivation", preactivation)
+    shortcut = known_name("cifar_net", "shortcut", shortcut, SHORTCUTS)
     net = ResNet(PreactivationBasicBlock if preactivation else BasicBlock,
                  blocks=[(depth - 2) // 6] * 3, widths=[width, 2 * width, 4 * width],
                  in_channels=in_channels, num_classes=num_classes, stem="cifar", preactivation=preactivation,
@@ -84,12 +97,20 @@ def imagenet_net(depth: int, residual: bool = True, num_classes: int = 1000, sho
             order.
         UnknownNameError: no such shortcut.
     """
-    if depth not in IMAGENET_BLOCKS:
-        raise ArgumentError(f"imagenet_net: depth is {depth!r}, expected one of "
+    if not is_whole_number(depth, 1) or depth not in IMAGENET_BLOCKS:
+        raise ArgumentError(f"imagenet_net: depth is {shown(depth)}, expected one of "
                             f"{', '.join(str(known) for known in IMAGENET_BLOCKS)}")
-    if stride_on not in ("3x3", "1x1"):
-        raise ArgumentError(f'imagenet_net: stride_on is {stride_on!r}, expected "3x3" or "1x1"')
-    check_shortcut("imagenet_net", shortcut)
+    if not is_one_of(stride_on, STRIDES_ON):
+        raise ArgumentError(f'imagenet_net: stride_on is {shown(stride_on)}, expected "3x3" or "1x1"')
+    seed = whole_number("imagenet_net", "seed", seed, smallest=0)
+    init = function("imagenet_net", "init", init, INITIALISER)
+    residual = flag("imagenet_net", "residual", residual)
+    preactivation = flag("imagenet_net", "preactivation", preactivation)
+    zero_init_residual = flag("imagenet_net", "zero_init_residual", zero_init_residual)
+    if zero_init_residual and (preactivation or not residual):
+        raise ArgumentError("imagenet_net: zero_init_residual needs a batch norm at the end of each residual branch: it "
+                            "works with residual=True and preactivation=False")
+    shortcut = known_name("imagenet_net", "shortcut", shortcut, SHORTCUTS)
     is_bottleneck, blocks = IMAGENET_BLOCKS[depth]
     block: type[Block]
     if is_bottleneck:
@@ -102,9 +123,6 @@ def imagenet_net(depth: int, residual: bool = True, num_classes: int = 1000, sho
                  stride_on=stride_on)
     nn.init.initialize_(net, init, seed, linear_init=nn.init.lecun_normal_)
     if zero_init_residual:
-        if preactivation or not residual:
-            raise ArgumentError("imagenet_net: zero_init_residual needs a batch norm at the end of each residual branch: "
-                                "it works with residual=True and preactivation=False")
         for _, module in net.named_modules():
             if isinstance(module, (BasicBlock, Bottleneck)):
                 last = module.bn3 if isinstance(module, Bottleneck) else module.bn2
@@ -130,19 +148,10 @@ def flat_net(depth: int, width: int = 16, in_channels: int = 1, activation: str 
         ArgumentError: a number is not a positive integer.
         UnknownNameError: no such activation.
     """
-    net = FlatNet(whole_number("flat_net", "depth", depth), whole_number("flat_net", "width", width),
-                  in_channels, activation, batch_norm, checkpoint_every=checked_every("flat_net", checkpoint_every))
+    init = function("flat_net", "init", init, INITIALISER)
+    seed = whole_number("flat_net", "seed", seed, smallest=0)
+    net = FlatNet(depth, width, in_channels, activation, batch_norm, checkpoint_every=checkpoint_every)
     nn.init.initialize_(net, init, seed, linear_init=nn.init.lecun_normal_)
     return net
 
 
-def checked_every(owner: str, checkpoint_every: int | None) -> int | None:
-    """None, or the number of blocks of a checkpoint."""
-    return None if checkpoint_every is None else whole_number(owner, "checkpoint_every", checkpoint_every)
-
-
-def check_shortcut(owner: str, shortcut: str) -> None:
-    """Raise where `shortcut` is not one of the paper's three options."""
-    if shortcut not in SHORTCUTS:
-        raise UnknownNameError(f"{owner}: unknown shortcut {shortcut!r}: known are A (zero padding), B (a 1 x 1 "
-                               "convolution where the shape changes) and C (a 1 x 1 convolution in every block)")

@@ -1,9 +1,9 @@
 """`FlatNet`: convolutions in a row, with nothing else to explain what happens to a gradient."""
 from minires import nn
+from minires.arguments import flag, known_name, whole_number
 from minires.engine.tensor import Tensor
-from minires.errors import UnknownNameError
 from minires.models.block import convolution, normalization
-from minires.nn.checkpointing import run_in_turn
+from minires.nn.checkpointing import checked_every, run_in_turn
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -17,9 +17,10 @@ class FlatNet(nn.Module):
     def __init__(self, depth: int, width: int, in_channels: int, activation: str, batch_norm: bool, num_classes: int = 10,
                  checkpoint_every: int | None = None) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise UnknownNameError(f"flat_net: unknown activation {activation!r}: known are {', '.join(ACTIVATIONS)}")
-        self.checkpoint_every = checkpoint_every
+        depth, width = whole_number("flat_net", "depth", depth), whole_number("flat_net", "width", width)
+        activation = known_name("flat_net", "activation", activation, ACTIVATIONS)
+        batch_norm = flag("flat_net", "batch_norm", batch_norm)
+        self.checkpoint_every: int | None = checked_every("flat_net", checkpoint_every)
         self.layers: list[str] = []  # names of the layers, in order
         for i in range(1, depth + 1):
             layer = nn.Sequential({"conv": convolution(in_channels if i == 1 else width, width, 3),

@@ -3,7 +3,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from minires.arguments import nearest
+from minires.arguments import is_one_of, nearest, shown
 from minires.errors import ArgumentError, UnknownNameError
 from minires.models.families import cifar_net, imagenet_net
 from minires.models.resnet import ResNet
@@ -111,8 +111,8 @@ def make(name: str, **options: Any) -> ResNet:
     Raises:
         UnknownNameError: there is no such net; the message lists those that there are.
     """
-    if name not in NAMED:
-        raise UnknownNameError(f"unknown model {name!r}.{nearest(name, NAMED)} Known are {', '.join(NAMED)}")
+    if not is_one_of(name, NAMED):
+        raise UnknownNameError(f"unknown model {shown(name)}.{nearest(name, NAMED)} Known are {', '.join(NAMED)}")
     return NAMED[name](**options)
 
 

@@ -3,8 +3,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from minires import nn
+from minires.arguments import flag, known_name, shown, whole_numbers
 from minires.engine.tensor import Tensor
+from minires.errors import ArgumentError, DTypeError
 from minires.models.block import Block, Normalization, convolution, normalization
+from minires.nn.checkpointing import checked_every
+
+STEMS = ("cifar", "imagenet")
 
 
 class ResNet(nn.Module):
@@ -22,6 +27,11 @@ class ResNet(nn.Module):
             (7 x 7 convolution of stride 2, and max pooling).
         checkpoint_every: None, or k to run each stage in checkpoints of k blocks; see `nn.checkpoint`.
         block_options: passed on to each block.
+
+    Raises:
+        DTypeError: `block` is no class of blocks, or `blocks` or `widths` is no list.
+        ArgumentError: these are not as many positive integers, or a flag is neither True nor False.
+        UnknownNameError: no such stem.
     """
 
     conv1: nn.Conv2d
@@ -34,6 +44,16 @@ class ResNet(nn.Module):
                  stem: str, preactivation: bool, batch_norm: bool, checkpoint_every: int | None = None,
                  **block_options: Any) -> None:
         super().__init__()
+        if not (isinstance(block, type) and issubclass(block, Block)):
+            raise DTypeError(f"ResNet: block is {shown(block)}, expected a class of blocks, such as models.BasicBlock")
+        stem = known_name("ResNet", "stem", stem, STEMS)
+        preactivation, batch_norm = flag("ResNet", "preactivation", preactivation), flag("ResNet", "batch_norm", batch_norm)
+        checkpoint_every = checked_every("ResNet", checkpoint_every)
+        blocks = whole_numbers("ResNet", "blocks", blocks, "a number of blocks")
+        widths = whole_numbers("ResNet", "widths", widths, "a width")
+        if len(blocks) != len(widths) or not blocks:
+            raise ArgumentError(f"ResNet: got {len(blocks)} numbers of blocks and {len(widths)} widths, expected one of "
+                                "each for each stage")
         stem_channels = widths[0]
         if stem == "imagenet":
             self.conv1 = convolution(in_channels, stem_channels, 7, stride=2)
