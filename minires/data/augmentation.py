@@ -5,7 +5,7 @@ Everything is drawn by NumPy's generator on the host, so that a run on a GPU see
 
 import numpy as np
 
-from minires.arguments import whole_number
+from minires.arguments import random_generator, whole_number
 from minires.errors import DTypeError, ShapeError
 
 
@@ -26,11 +26,12 @@ def shift_and_flip(images: np.ndarray, generator: np.random.Generator, padding: 
 def random_crop(images: np.ndarray, generator: np.random.Generator, padding: int = 4) -> np.ndarray:
     """Return a crop of each image's own size from the image with a border of zeros: (N, C, H, W), each place as likely.
 
-    Raises DTypeError if the images are not a NumPy array, ShapeError if they are not (N, C, H, W), and ArgumentError if
-    the padding is not a whole number of at least 0.
+    Raises DTypeError if the images are not a NumPy array or the generator is none of NumPy's, ShapeError if the images are
+    not (N, C, H, W), and ArgumentError if the padding is not a whole number of at least 0.
     """
     check_images(images, "random_crop")
     padding = whole_number("random_crop", "padding", padding, smallest=0)
+    generator = random_generator("random_crop", generator)
     N, C, H, W = images.shape
     padded = np.zeros((N, C, H + 2 * padding, W + 2 * padding), images.dtype)
     padded[:, :, padding : padding + H, padding : padding + W] = images
@@ -44,10 +45,11 @@ def random_crop(images: np.ndarray, generator: np.random.Generator, padding: int
 def random_flip(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Return the images, each mirrored (left to right) with probability 1/2: (N, C, H, W).
 
-    Raises DTypeError if the images are not a NumPy array, and ShapeError if they are not (N, C, H, W).
+    Raises DTypeError if the images are not a NumPy array or the generator is none of NumPy's, and ShapeError if the images
+    are not (N, C, H, W).
     """
     check_images(images, "random_flip")
-    is_flipped = generator.random(len(images)) < 0.5  # (N,)
+    is_flipped = random_generator("random_flip", generator).random(len(images)) < 0.5  # (N,)
     flipped = images.copy()
     flipped[is_flipped] = images[is_flipped, :, :, ::-1]
     return flipped

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minires.arguments import whole_number
+from minires.arguments import array_of, flag, whole_number
 from minires.errors import ArgumentError, DTypeError, LabelError, ShapeError
 
 
@@ -24,21 +24,22 @@ class Batches:
 
     Raises ShapeError if images and labels differ in length or are empty, DTypeError if the images are not a NumPy
     array, LabelError if the labels are not integers (N,), and ArgumentError if the batch size is not a whole number
-    of at least 1, drop_last would leave no batch, or the seed is not a whole number of at least 0.
+    of at least 1, drop_last would leave no batch, the seed is not a whole number of at least 0, or a flag is neither
+    True nor False.
     """
 
     def __init__(self, images: np.ndarray, labels: ArrayLike, batch_size: int, seed: int = 0, shuffle: bool = True,
                  drop_last: bool = False) -> None:
-        labels = np.asarray(labels)
+        labels = array_of("Batches", "labels", labels)
+        drop_last = flag("Batches", "drop_last", drop_last)
         check_examples(images, labels)
         check_batch_size(batch_size, len(labels), drop_last)
-        whole_number("Batches", "seed", seed, smallest=0)
         self.images = images
         self.labels: np.ndarray = labels
         self.batch_size: int = int(batch_size)
-        self.seed = seed
-        self.shuffle = shuffle
-        self.drop_last = drop_last
+        self.seed: int = whole_number("Batches", "seed", seed, smallest=0)
+        self.shuffle: bool = flag("Batches", "shuffle", shuffle)
+        self.drop_last: bool = drop_last
         self.epoch: int = 0
 
     def __len__(self) -> int:
@@ -54,6 +55,7 @@ class Batches:
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The indices of the examples in the order in which an epoch visits them: integers (N,)."""
+        epoch = whole_number("Batches", "epoch", epoch, smallest=0)
         N = len(self.labels)
         if not self.shuffle:
             return np.arange(N)

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from minires.errors import DataError, FileError, UnknownNameError, file_errors
+from minires.arguments import known_name, path_of
+from minires.errors import DataError, FileError, file_errors
 
 # The class of label k is CIFAR10_CLASSES[k].
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -41,11 +42,10 @@ def cifar10(folder: str | os.PathLike[str], split: str = "train") -> tuple[NDArr
     folder: where cifar-10-batches-bin/ is, or that folder itself. images: uint8 (N, 3, 32, 32), 0 to 255; labels: int64
     (N,), 0 to 9, named by CIFAR10_CLASSES. N is 50,000 for "train" and 10,000 for "test".
 
-    Raises UnknownNameError for another split, FileError if a file is missing or cannot be read, and DataError if one is
-    cut short, too long, or differs from the published one in any byte.
+    Raises DTypeError for what is no path, UnknownNameError for another split, FileError if a file is missing or cannot be
+    read, and DataError if one is cut short, too long, or differs from the published one in any byte.
     """
-    if split not in SPLITS:
-        raise UnknownNameError(f"cifar10: unknown split {split!r}. The splits are {', '.join(map(repr, SPLITS))}.")
+    split = known_name("cifar10", "split", split, SPLITS)
     folder = find_folder(folder)
     batches = [read_batch(folder / name) for name in SPLITS[split]]
     images = np.concatenate([images for images, _ in batches])
@@ -58,7 +58,7 @@ def find_folder(folder: str | os.PathLike[str]) -> Path:
 
     Raises FileError if neither holds them; the message says so if it found the pickles of the version for Python.
     """
-    folder = Path(folder)
+    folder = path_of("cifar10", folder)
     for place in (folder, folder / FOLDER):
         if any((place / name).exists() for name in MD5):
             return place

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from minires.arguments import known_name, path_of
 from minires.data.idx import read_idx
-from minires.errors import DataError, FileError, UnknownNameError
+from minires.errors import DataError, FileError
 
 SAMPLE_FILE = "fashion_mnist_sample.npz"
 SPLITS = ("train", "test")
@@ -52,10 +53,7 @@ def fashion_mnist_sample(split: str = "train") -> tuple[NDArray[np.uint8], NDArr
 
     Raises UnknownNameError for another split, and FileError if the bundled file is missing or damaged.
     """
-    if split not in SPLITS:
-        raise UnknownNameError(
-            f"fashion_mnist_sample: unknown split {split!r}. The splits are {', '.join(map(repr, SPLITS))}."
-        )
+    split = known_name("fashion_mnist_sample", "split", split, SPLITS)
     return read_sample(importlib.resources.files("minires.data") / SAMPLE_FILE, split)
 
 
@@ -87,11 +85,10 @@ def fashion_mnist(folder: str | os.PathLike[str], split: str = "train") -> tuple
     folder: where the four IDX files are, gzipped or plain. images: uint8 (N, 1, 28, 28), 0 for the black background to
     255; labels: int64 (N,), 0 to 9, named by FASHION_MNIST_CLASSES. N is 60,000 for "train" and 10,000 for "test".
 
-    Raises UnknownNameError for another split, FileError if a file is missing or cannot be read, and DataError if one is
-    damaged, cut short or not a file of Fashion-MNIST.
+    Raises DTypeError for what is no path, UnknownNameError for another split, FileError if a file is missing or cannot be
+    read, and DataError if one is damaged, cut short or not a file of Fashion-MNIST.
     """
-    if split not in SPLITS:
-        raise UnknownNameError(f"fashion_mnist: unknown split {split!r}. The splits are {', '.join(map(repr, SPLITS))}.")
+    split, folder = known_name("fashion_mnist", "split", split, SPLITS), path_of("fashion_mnist", folder)
     images_name, labels_name, N = FILES[split]
     images, labels = read_idx(find_file(folder, images_name)), read_idx(find_file(folder, labels_name))
     for name, values, shape in ((images_name, images, (N, 28, 28)), (labels_name, labels, (N,))):

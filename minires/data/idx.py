@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minires.arguments import path_of
 from minires.errors import DataError, file_errors
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -27,9 +28,10 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     The array has the shape and the type that the file states, in the machine's byte order: uint8 (N, 28, 28) for the
     images of Fashion-MNIST, uint8 (N,) for its labels.
 
-    Raises FileError if the file cannot be opened, and DataError if it is not a whole IDX file: a damaged gzip stream,
-    a wrong magic number, fewer or more values than its header states.
+    Raises DTypeError for what is no path, FileError if the file cannot be opened, and DataError if it is not a whole IDX
+    file: a damaged gzip stream, a wrong magic number, fewer or more values than its header states.
     """
+    path = path_of("read_idx", path)
     content = read_decompressed(path)
     dtype, shape, header_size = parse_header(content, path)
     expected_size = header_size + math.prod(shape) * dtype.itemsize

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from minires.arguments import array_of, whole_number
 from minires.errors import ArgumentError, DTypeError, ShapeError
 
 
@@ -53,6 +54,7 @@ def channel_mean_and_std(images: np.ndarray, chunk: int = 1000) -> tuple[NDArray
     Raises ShapeError if the images are not (N, C, H, W), and DTypeError if they are not numbers.
     """
     result_dtype(images, "channel_mean_and_std")
+    chunk = whole_number("channel_mean_and_std", "chunk", chunk)
     N, C, H, W = images.shape
     chunks = [images[start : start + chunk] for start in range(0, N, chunk)]
     mean = sum(part.sum(axis=(0, 2, 3), dtype=np.float64) for part in chunks) / (N * H * W)  # (C,)
@@ -91,15 +93,18 @@ def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_statistic(statistic: ArrayLike, name: str, images: np.ndarray) -> np.ndarray:
-    """Return a given mean or std as an array (C,) of the images' type; raises ShapeError if it is not (C,)."""
-    statistic = np.asarray(statistic, dtype=images.dtype)
+    """Return a given mean or std as an array (C,) of the images' type; raises ShapeError or DTypeError if it is not that."""
+    statistic = array_of("standardize", name, statistic)
     C = images.shape[1]
+    if statistic.dtype.kind not in "iuf":
+        raise DTypeError(f"standardize: got {name} of dtype {statistic.dtype}; expected numbers, ({C},): one for each "
+                         "channel.")
     if statistic.shape != (C,):
         raise ShapeError(
             f"standardize: got {name} of shape {statistic.shape} for images of shape {images.shape}; expected ({C},), "
             "one number for each channel."
         )
-    return statistic
+    return statistic.astype(images.dtype)
 
 
 def check_spread(mean: np.ndarray, std: np.ndarray) -> None:
