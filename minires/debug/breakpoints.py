@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from minires.arguments import is_whole_number
+from minires.arguments import is_one_of, is_whole_number, shown
 from minires.arrays.backend import Array
 from minires.debug.dry_run import KINDS, ForwardStep, makes
 from minires.debug.prompt import breakpoint_hook, with_breakpoint
@@ -218,22 +218,22 @@ class break_at(BackwardHook):
         return f"break_at({', '.join(parts)})"
 
     def _check_arguments(self):
-        if self.when not in ("backward", "forward"):
-            raise ArgumentError(f"break_at: when is {self.when!r}, expected 'backward' or 'forward'")
+        if not is_one_of(self.when, ("backward", "forward")):
+            raise ArgumentError(f"break_at: when is {shown(self.when)}, expected 'backward' or 'forward'")
         if not isinstance(self.layer, (str, type(None))) or self.layer == "":
             raise ArgumentError(f"break_at: expected the name of a layer, a module that is part of a net, or a type of op, "
-                                f"got {self.layer!r}")
+                                f"got {shown(self.layer)}")
         if isinstance(self.op, str) and self.op not in _op_names():
             raise UnknownNameError(f"break_at: no type of op is called {self.op!r}. {_near(self.op, _op_names())}")
         if self.op is not None and not isinstance(self.op, str) and not _is_op_class(self.op):
-            raise ArgumentError(f"break_at: {self.op!r} is no type of op: pass a class of minires.ops, such as "
+            raise ArgumentError(f"break_at: {shown(self.op)} is no type of op: pass a class of minires.ops, such as "
                                 "ops.convolution.Conv2d, or its name, 'Conv2d'")
         if self.number is not None and not is_whole_number(self.number, 0):
-            raise ArgumentError(f"break_at: step is {self.number!r}, expected the number of a step, counted from 0")
+            raise ArgumentError(f"break_at: step is {shown(self.number)}, expected the number of a step, counted from 0")
         if self.if_ is not None and not callable(self.if_):
-            raise ArgumentError(f"break_at: if_ is {self.if_!r}, expected a function of the step")
-        if self.first is not None and self.first not in KINDS:
-            raise ArgumentError(f"break_at: first is {self.first!r}, expected {' or '.join(map(repr, KINDS))}")
+            raise ArgumentError(f"break_at: if_ is {shown(self.if_)}, expected a function of the step")
+        if self.first is not None and not is_one_of(self.first, KINDS):
+            raise ArgumentError(f"break_at: first is {shown(self.first)}, expected {' or '.join(map(repr, KINDS))}")
 
 
 # ---- types of op

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minires.arguments import number, whole_number
 from minires.arrays.backend import Array, array_module, device_of, to_device, to_host
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, GradcheckError, ShapeError
@@ -95,12 +96,14 @@ def gradcheck(function: Callable[..., Tensor], inputs: list[Any] | tuple[Any, ..
         GradcheckError: a gradient is wrong, is missing, or could not be compared, as the function has kinks nearly
             everywhere, is not deterministic or writes to its inputs, its output or the gradient that comes in. The
             message names the op, the argument and the worst element, and holds the table.
-        ArgumentError: there is nothing to check, or a module is not in float64.
+        ArgumentError: there is nothing to check, a module is not in float64, or a number is negative.
         DTypeError: `function` cannot be called, or `inputs` is no list.
     """
     if not callable(function) or not isinstance(inputs, (list, tuple)):
         raise DTypeError(f"gradcheck: got a {type(function).__name__} and a {type(inputs).__name__}, expected a function "
                          "and a list of its inputs: gradcheck(function, [x, …])")
+    rtol, atol = number("gradcheck", "rtol", rtol), number("gradcheck", "atol", atol)
+    seed = whole_number("gradcheck", "seed", seed, smallest=0)
     # not default_rng(seed), from which a test may have drawn x: v = x is a bad choice, as x · batch_norm(x) has no slope
     generator = np.random.default_rng([seed, *b"gradcheck"])
     arguments = [_as_argument(i, value) for i, value in enumerate(inputs)]

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from minires.arguments import whole_number
+from minires.arguments import flag, path_of, whole_number
+from minires.arguments import text as text_of
 from minires.drawing import gradients as norms
 from minires.drawing.architecture import architecture_of
 from minires.drawing.diagram import Diagram
@@ -48,7 +49,7 @@ class Drawing(Diagram):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a file, in the format that the ending names; see `minires.draw`."""
-        formats.save([self], path)
+        formats.save([self], path_of("draw", path))
 
     def _repr_svg_(self):
         return formats.svg([self])
@@ -87,6 +88,9 @@ def draw(model_or_loss: Module | Tensor | Sequence[Module] | Mapping[str, Module
         DTypeError: this is neither a model nor a tensor.
         FileError: the file cannot be written.
     """
+    path = None if path is None else path_of("draw", path)
+    gradients = None if gradients is None else flag("draw", "gradients", gradients)
+    title = None if title is None else text_of("draw", "title", title)
     wants_animation = path is not None and formats.check_ending(path) == ".html"
     columns = None if columns is None else whole_number("draw", "columns", columns)
     is_of_models = isinstance(model_or_loss, (Module, list, tuple, dict))

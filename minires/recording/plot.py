@@ -8,7 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from minires.errors import ArgumentError, DTypeError, UnknownNameError
+from minires.arguments import instance, known_name, list_of
+from minires.errors import ArgumentError, DTypeError
 from minires.models import Block
 from minires.recording.numbers import FLOW_QUANTITIES
 from minires.recording.record import GradientRecord
@@ -60,9 +61,8 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
         DTypeError: this is no record.
     """
     records = list(records) if isinstance(records, Iterable) else [records]
-    _check_records(records, labels, quantity)
-    names = [None] * len(records) if labels is None else labels
-    ax = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1] if ax is None else ax
+    names = _check_records(records, labels, quantity)
+    ax = _axes(ax)
     ax.set_yscale("log")
     keys = {}  # what the legend says of all records together: text -> artist
     for i, (record, label) in enumerate(zip(records, names, strict=True)):
@@ -98,7 +98,7 @@ def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm",
         UnknownNameError: no such quantity.
     """
     _check_records([record], None, quantity)
-    ax = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1] if ax is None else ax
+    ax = _axes(ax)
     shown, _ = _line_and_points(record, quantity)
     values = _recorded(shown, quantity).T  # (passes, modules) -> (modules, passes)
     is_zero, is_not_finite = np.ma.filled(values == 0, False), np.ma.filled(~np.isfinite(values), False)
@@ -139,9 +139,10 @@ def shortcut_flow(record: GradientRecord, ax: Axes | None = None) -> Axes:
 
     Raises:
         ArgumentError: the record holds no flow.
+        DTypeError: this is no record.
     """
     flow = _with_flow(record)
-    ax = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1] if ax is None else ax
+    ax = _axes(ax)
     shortcut, branch, together, cosine = [_recorded(flow, quantity) for quantity in FLOW_QUANTITIES]  # (passes, blocks)
     sums = np.ma.masked_invalid(np.ma.masked_equal(shortcut + branch, 0))
     share = shortcut / sums
@@ -185,6 +186,7 @@ def _label_flow(ax, right, names, keys):
 
 def _with_flow(record):
     """The record with only the columns of which a flow was recorded."""
+    _check_is_record(record)
     recorded = ~record.missing("flow_together").all(axis=0) if len(record) else np.zeros(len(record.columns), bool)
     if not recorded.any():
         raise ArgumentError("plot: the record has no flow through a shortcut: make it with "
@@ -193,15 +195,26 @@ def _with_flow(record):
     return record.with_columns([column for column, known in zip(record.columns, recorded, strict=True) if known])
 
 
+def _axes(ax):
+    """The Axes to draw in: a new figure's where None."""
+    if ax is None:
+        return pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")[1]
+    return instance("plot", "ax", ax, Axes, "an Axes of matplotlib, or None for a new figure")
+
+
+def _check_is_record(record):
+    if not isinstance(record, GradientRecord):
+        raise DTypeError(f"plot: got a {type(record).__name__}, expected a record: the one that "
+                         "`with mr.record_gradients(model) as record:` names")
+
+
 def _check_records(records, labels, quantity):
+    """A label for each record, None where none was given; or an error that says what does not fit."""
     if not records:
         raise ArgumentError("plot: got no record: give the record of `with mr.record_gradients(model) as record:`")
-    if quantity not in AXIS_LABELS:
-        raise UnknownNameError(f"plot: unknown quantity {quantity!r}: known are {', '.join(AXIS_LABELS)}")
+    known_name("plot", "quantity", quantity, list(AXIS_LABELS))
     for record in records:
-        if not isinstance(record, GradientRecord):
-            raise DTypeError(f"plot: got a {type(record).__name__}, expected a record: the one that "
-                             "`with mr.record_gradients(model) as record:` names")
+        _check_is_record(record)
         if len(record) == 0:
             raise ArgumentError("plot: a record is empty: call backward() inside `with mr.record_gradients(model)`")
         if _recorded(_line_and_points(record, quantity)[0], quantity).count() == 0:
@@ -210,10 +223,12 @@ def _check_records(records, labels, quantity):
             else:
                 hint = "select() may have left out the modules that have it"
             raise ArgumentError(f"plot: a record has no {quantity}: {hint}")
-    if isinstance(labels, str):
-        raise ArgumentError(f"plot: labels is {labels!r}, expected a list with a name for each record: [{labels!r}]")
-    if labels is not None and len(labels) != len(records):
-        raise ArgumentError(f"plot: got {len(labels)} labels for {len(records)} records")
+    if labels is None:
+        return [None] * len(records)
+    names = list_of("plot", "labels", labels, (str, int, float), "a list with a name for each record", ArgumentError)
+    if len(names) != len(records):
+        raise ArgumentError(f"plot: got {len(names)} labels for {len(records)} records")
+    return names
 
 
 def _line_and_points(record, quantity):

@@ -7,10 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minires.arguments import known_name, list_of
 from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.models import Block
 from minires.recording.numbers import ALL_QUANTITIES, FLOW_QUANTITIES, QUANTITIES, Key, Passes
 from minires.text.files import write_csv
+
+RECORDS = "records: those that `with mr.record_gradients(model) as record:` names"
 
 
 class Column(NamedTuple):
@@ -43,7 +46,7 @@ class GradientRecord:
 
     def __init__(self, columns: Iterable[Column] = (), rows: Iterable[dict[Key, float]] = (),
                  passes: Passes | None = None) -> None:
-        self.columns: list[Column] = list(columns)
+        self.columns: list[Column] = list_of("GradientRecord", "columns", columns, Column, "a list of columns")
         self.passes: Passes = Passes() if passes is None else passes  # the numbers; records of fewer columns share them
         for row in rows:
             self.passes.add_row(row)
@@ -112,13 +115,11 @@ class GradientRecord:
 
     def values(self, quantity: str) -> np.ndarray:
         """One of the quantities, by its name ("output_grad_norm", "flow_cosine", …), as (passes, modules) float64."""
-        _check_quantity(quantity)
-        return self.passes.values(quantity, self.names)
+        return self.passes.values(known_name("GradientRecord", "quantity", quantity, ALL_QUANTITIES), self.names)
 
     def missing(self, quantity: str) -> np.ndarray:
         """Where nothing was recorded, so that `values` has a NaN that is no number of the pass: (passes, modules) bools."""
-        _check_quantity(quantity)
-        return ~self.passes.recorded(quantity, self.names)
+        return ~self.passes.recorded(known_name("GradientRecord", "quantity", quantity, ALL_QUANTITIES), self.names)
 
     def with_columns(self, columns: Iterable[Column]) -> GradientRecord:
         """The same record with fewer columns."""
@@ -163,6 +164,7 @@ class GradientRecord:
         The flow through the shortcuts is written if it was recorded.
 
         Raises:
+            DTypeError: `path` is neither a text nor a `pathlib.Path`.
             FileError: the file cannot be written.
         """
         quantities = QUANTITIES + FLOW_QUANTITIES if self.has_flow else QUANTITIES
@@ -173,18 +175,14 @@ class GradientRecord:
         write_csv(path, ["pass", "module", "type", "quantity", "value"], rows, "to_csv: cannot write")
 
 
-def _check_quantity(quantity):
-    if quantity not in ALL_QUANTITIES:
-        raise UnknownNameError(f"unknown quantity {quantity!r}: known are {', '.join(ALL_QUANTITIES)}")
-
-
 def stack_records(records: Iterable[GradientRecord]) -> GradientRecord:
     """The passes of several records of nets with the same modules (several seeds, say) as one record.
 
     Raises:
         ArgumentError: there is no record, or their modules differ.
+        DTypeError: this is no list of records.
     """
-    records = list(records)
+    records = list_of("stack_records", "records", records, GradientRecord, f"a list of {RECORDS}")
     if not records:
         raise ArgumentError("stack_records: got no record")
     if any(record.names != records[0].names for record in records):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 
+from minires.arguments import flag
 from minires.arrays.backend import Array, use_device_of
 from minires.arrays.norms import euclidean_norm, ratio
 from minires.engine.backward import BackwardStep
@@ -44,13 +45,14 @@ def record_gradients(model: Module, optimizer: SGD | None = None, shortcut_flow:
 
     Raises:
         DTypeError: `model` is no module, or `optimizer` is no optimizer.
+        ArgumentError: `shortcut_flow` is neither True nor False.
     """
     if not isinstance(model, Module):
         raise DTypeError(f"record_gradients: got a {type(model).__name__}, expected a model (an nn.Module)")
     if optimizer is not None and not hasattr(optimizer, "hooks"):
         raise DTypeError(f"record_gradients: optimizer is a {type(optimizer).__name__}, expected an optimizer such as "
                          "optim.SGD(model.parameters(), …)")
-    return GradientRecorder(model, optimizer, shortcut_flow)
+    return GradientRecorder(model, optimizer, flag("record_gradients", "shortcut_flow", shortcut_flow))
 
 
 class GradientRecorder(BackwardHook):
