@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minires.arguments import flag, number, state_of, whole_numbers
+from minires.arguments import flag, list_of, number, state_of, whole_numbers
 from minires.arrays.backend import Array, array_module, as_host_array, beside, to_host, use_device_of
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, ShapeError, StateError
@@ -209,7 +209,7 @@ def _checked_params(params: Iterable[Tensor]) -> list[Tensor]:
         raise DTypeError("SGD: got one Tensor, expected a list of them: SGD([tensor], …) or SGD(model.parameters(), …)")
     if not isinstance(params, Iterable):
         raise DTypeError(f"SGD: got a {type(params).__name__}, expected a list of tensors: of a model, model.parameters()")
-    params = list(params)
+    params = list_of("SGD", "params", params, object, "a list of tensors: of a model, model.parameters()")
     if not params:
         raise ArgumentError("SGD: got no parameters. An iterator such as model.parameters() is empty after its first use")
     for parameter in params:

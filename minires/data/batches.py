@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minires.arguments import array_of, flag, whole_number
+from minires.arguments import array_of, flag, shown, whole_number
 from minires.errors import ArgumentError, DTypeError, LabelError, ShapeError
 
 
@@ -62,7 +62,11 @@ class Batches:
         return np.random.default_rng([self.seed, epoch]).permutation(N)
 
     def batches(self, order: NDArray[np.int64]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (images, labels) for each batch of the examples in the given order."""
+        """Yield (images, labels) for each batch of the examples in the given order.
+
+        Raises ArgumentError unless these are the indices of examples.
+        """
+        order = check_order(order, len(self.labels))
         for batch in range(len(self)):
             indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]  # (B,)
             yield self.images[indices], self.labels[indices]  # (N, ...) -> (B, ...), (N,) -> (B,)
@@ -92,6 +96,15 @@ def check_examples(images: np.ndarray, labels: np.ndarray) -> None:
         )
     if len(labels) == 0:
         raise ShapeError(f"Batches: got no examples, images of shape {images.shape}; expected at least one.")
+
+
+def check_order(order: ArrayLike, N: int) -> NDArray[np.int64]:
+    """Return the indices of examples as an array; raises ArgumentError unless they are integers from 0 to N - 1."""
+    indices = array_of("Batches", "order", order)
+    are_integers = indices.ndim == 1 and (indices.dtype.kind in "iu" or indices.size == 0)
+    if not are_integers or (indices.size and (indices.min() < 0 or indices.max() >= N)):
+        raise ArgumentError(f"Batches: order is {shown(order)}; expected a list of integers from 0 to {N - 1}.")
+    return indices.astype(np.int64)
 
 
 def check_batch_size(batch_size: int, N: int, drop_last: bool) -> None:

@@ -21,7 +21,7 @@ def describe(tensor: Tensor | Array) -> Description:
         (dividing by the count) and norm are those of the finite values, in float64; NaN where there is none.
 
     Raises:
-        DTypeError: this is neither a tensor nor an array of NumPy or CuPy.
+        DTypeError: this is neither a tensor nor an array of real numbers, of NumPy or CuPy.
     """
     return Description(tensor)
 
@@ -60,6 +60,8 @@ class Description:
         if not isinstance(x, np.generic) and not is_array(x):
             raise DTypeError(f"describe: got a {type(x).__name__}, expected a Tensor or an array of NumPy or CuPy: of a "
                              "net, give one of its parameters; wrap numbers in mr.Tensor(…)")
+        if x.dtype.kind not in "biuf":
+            raise DTypeError(f"describe: got an array of {x.dtype}, expected one of real numbers")
         xp = array_module(x)
         made_by = tensor.op if isinstance(tensor, Tensor) else None
         self.name = tensor.name if isinstance(tensor, Tensor) else None

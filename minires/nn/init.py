@@ -27,7 +27,7 @@ def fans(weight: Tensor) -> tuple[int, int]:
         ShapeError: the weight has fewer than two axes, or no values.
         DTypeError: this is no tensor.
     """
-    if checked(weight).ndim < 2:
+    if _checked(weight).ndim < 2:
         raise ShapeError(f"init: {weight!r} has {weight.ndim} axes: fan_in is defined for weights (O, C, KH, KW) "
                          "and (O, I). Initialise biases and scales with zeros_, ones_ or normal_")
     if weight.size == 0:
@@ -75,7 +75,7 @@ def glorot_uniform_(tensor: Tensor, generator: np.random.Generator) -> Tensor:
 
 def normal_(tensor: Tensor, generator: np.random.Generator, std: float = 0.01) -> Tensor:
     """N(0, std²), for a tensor of any shape."""
-    shape, std = checked(tensor).shape, number("init", "std", std)
+    shape, std = _checked(tensor).shape, number("init", "std", std)
     write_array(tensor.data, random_generator("init", generator).normal(0.0, std, size=shape))
     return tensor
 
@@ -100,7 +100,7 @@ def delta_orthogonal_(tensor: Tensor, generator: np.random.Generator, gain: floa
     Raises:
         ShapeError: the weight is not a convolution's, its kernel has no centre, or it has fewer outputs than inputs.
     """
-    checked(tensor)
+    _checked(tensor)
     if tensor.ndim != 4 or tensor.shape[2] % 2 == 0 or tensor.shape[3] % 2 == 0 or tensor.shape[0] < tensor.shape[1]:
         raise ShapeError(f"delta_orthogonal_: got {tensor!r}, expected a weight (O, C, KH, KW) with odd KH and KW and "
                          "O >= C, as fewer outputs than inputs cannot keep the norm. Use orthogonal_ for others")
@@ -114,13 +114,13 @@ def delta_orthogonal_(tensor: Tensor, generator: np.random.Generator, gain: floa
 
 def zeros_(tensor: Tensor, generator: np.random.Generator | None = None) -> Tensor:
     """All zeros; draws nothing."""
-    checked(tensor).data[...] = 0
+    _checked(tensor).data[...] = 0
     return tensor
 
 
 def ones_(tensor: Tensor, generator: np.random.Generator | None = None) -> Tensor:
     """All ones; draws nothing."""
-    checked(tensor).data[...] = 1
+    _checked(tensor).data[...] = 1
     return tensor
 
 
@@ -133,7 +133,7 @@ def orthogonal_matrix(rows: int, columns: int, generator: np.random.Generator) -
     return q if rows >= columns else q.T
 
 
-def checked(tensor: Tensor) -> Tensor:
+def _checked(tensor: Tensor) -> Tensor:
     """The tensor to draw, or a DTypeError."""
     return instance("init", "tensor", tensor, Tensor, "a tensor, such as layer.weight")
 

@@ -60,7 +60,8 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
         UnknownNameError: no such quantity.
         DTypeError: this is no record.
     """
-    records = list(records) if isinstance(records, Iterable) else [records]
+    is_list = isinstance(records, Iterable) and not isinstance(records, np.ndarray)
+    records = list(records) if is_list else [records]
     names = _check_records(records, labels, quantity)
     ax = _axes(ax)
     ax.set_yscale("log")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.arguments import known_name, list_of
+from minires.arguments import instance, known_name, list_of
 from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.models import Block
 from minires.recording.numbers import ALL_QUANTITIES, FLOW_QUANTITIES, QUANTITIES, Key, Passes
@@ -47,8 +47,10 @@ class GradientRecord:
     def __init__(self, columns: Iterable[Column] = (), rows: Iterable[dict[Key, float]] = (),
                  passes: Passes | None = None) -> None:
         self.columns: list[Column] = list_of("GradientRecord", "columns", columns, Column, "a list of columns")
+        if passes is not None:
+            instance("GradientRecord", "passes", passes, Passes, "the passes of another record")
         self.passes: Passes = Passes() if passes is None else passes  # the numbers; records of fewer columns share them
-        for row in rows:
+        for row in list_of("GradientRecord", "rows", rows, dict, "a list of dicts {(quantity, column): number}"):
             self.passes.add_row(row)
 
     @property
