@@ -40,6 +40,10 @@ class ArgumentError(MiniresError, ValueError):
     """An argument has a value that makes no sense where it stands."""
 
 
+class PlaceError(ArgumentError, IndexError):
+    """A `Sequential` has no module at this place."""
+
+
 class UnknownNameError(MiniresError, ValueError):
     """A lesson, model, split or quantity was asked for by a name that does not exist."""
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minires.arguments import flag, list_of, number, state_of, whole_numbers
-from minires.arrays.backend import Array, array_module, as_host_array, beside, to_host, use_device_of
+from minires.arrays.backend import Array, array_module, as_host_array, beside, check_writable, to_host, use_device_of
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, ShapeError, StateError
 from minires.nn.module import write_array
@@ -44,7 +44,7 @@ class SGD:
     acts at once. A parameter whose `grad` is None is left as it is.
 
     Args:
-        params: the tensors to train: `model.parameters()`.
+        params: the tensors to train: `model.parameters()`. One that wants no gradient, a frozen one, is left alone.
         lr: the learning rate, not negative; `optimizer.lr` may be set at any time.
         momentum: 0 or more, usually 0.9.
         weight_decay: the factor of w in g: that of the penalty weight_decay/2 · ‖w‖².
@@ -72,13 +72,13 @@ class SGD:
 
     def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
-        for hook in self.hooks:
+        for hook in list(self.hooks):  # as they are now: one may remove itself
             hook.before_update(self)
         for i, parameter in enumerate(self.params):
-            if parameter.grad is not None:
+            if parameter.grad is not None and parameter.requires_grad:
                 self._check_gradient(parameter)
                 self._update(i, parameter)
-        for hook in self.hooks:
+        for hook in list(self.hooks):
             hook.after_update(self)
 
     def _update(self, i: int, parameter: Tensor) -> None:
@@ -143,7 +143,7 @@ class SGD:
             self.velocities[i] = None
             if key in given:
                 velocity = array_module(parameter.data).empty_like(parameter.data)
-                write_array(velocity, given[key])
+                write_array("load_state_dict", velocity, given[key])
                 self.velocities[i] = velocity
 
     def _velocity_keys(self):
@@ -152,6 +152,7 @@ class SGD:
         return [f"velocity.{name if name and names.count(name) == 1 else i}" for i, name in enumerate(names)]
 
     def _check_gradient(self, parameter):
+        check_writable(f"SGD: {parameter!r}", parameter.data)
         if parameter.grad.dtype.kind not in "fiub":
             raise DTypeError(f"SGD: {parameter!r} has a grad of {parameter.grad.dtype}, expected real numbers")
         if parameter.grad.shape != parameter.shape:
@@ -213,8 +214,11 @@ def _checked_params(params: Iterable[Tensor]) -> list[Tensor]:
     if not params:
         raise ArgumentError("SGD: got no parameters. An iterator such as model.parameters() is empty after its first use")
     for parameter in params:
-        if not isinstance(parameter, Tensor) or parameter.op is not None or not parameter.requires_grad:
+        if not isinstance(parameter, Tensor) or parameter.op is not None:
             raise DTypeError(f"SGD: got {parameter!r}, expected leaf tensors with requires_grad=True")
+    if not any(parameter.requires_grad for parameter in params):
+        raise DTypeError(f"SGD: none of the {len(params)} parameters, such as {params[0]!r}, wants a gradient: expected "
+                         "leaf tensors with requires_grad=True, and only those that are frozen without")
     if len({id(parameter) for parameter in params}) < len(params):
         raise ArgumentError("SGD: a parameter is listed twice: it would be moved twice in each step")
     return params

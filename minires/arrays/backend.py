@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from minires.arguments import array_of, shown
 from minires.arrays.cuda import cuda_module
-from minires.errors import DeviceError, DTypeError
+from minires.errors import ArgumentError, DeviceError, DTypeError
 
 Array: TypeAlias = NDArray[Any]  # or CuPy's ndarray, which has the same methods
 MaybeNone: TypeAlias = Any  # beside another type: may be None, where to ask each time would be noise in the user's code
@@ -132,6 +132,17 @@ def use_one_device(owner: str, names: tuple[str, ...], arrays: list[Any]) -> Non
     """
     check_one_device(owner, {names[i] if i < len(names) else f"argument {i}": x for i, x in enumerate(arrays)})
     use_device_of(next(array for array in arrays if array is not None))
+
+
+def check_writable(owner: str, array: Array) -> None:
+    """Raise where an array that is about to be written to is read-only, as those of np.frombuffer and memory maps are.
+
+    Raises:
+        ArgumentError: it names `owner`.
+    """
+    if not getattr(array.flags, "writeable", True):  # CuPy has no read-only arrays
+        raise ArgumentError(f"{owner}: its array is read-only, as that of a file or of broadcast_to: give it a copy of its "
+                            "own, mr.Tensor(array.copy(), requires_grad=True)")
 
 
 def floating_array(owner: str, value: Any, dtype: DTypeLike = np.float32) -> Array:

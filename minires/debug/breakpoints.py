@@ -14,13 +14,12 @@ from minires.engine.backward import BackwardStep
 from minires.engine.call_site import call_site
 from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
-from minires.engine.state import state
+from minires.engine.state import state, temporarily
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, UnknownNameError
 from minires.nn.module import Module
 
 NEAR = 5  # names that an error lists
-UNCHANGED: Any = object()  # in place of a setting that was not switched
 
 
 class break_at(BackwardHook):
@@ -78,8 +77,8 @@ class break_at(BackwardHook):
         self._candidates = 0  # ... and of these, layer, op and number fitted so many
         self._count = 0  # steps of this pass
         self._armed: tuple[Op, str] | None = None  # (op, method) whose copy waits for its call
-        self._outer_reference = UNCHANGED  # what to restore ...
-        self._outer_hook: Callable[..., Any] | None = None  # ... and `sys.breakpointhook`, where it was replaced
+        self._definition: temporarily | None = None  # ops run it from a stop to the end of its pass
+        self._outer_hook: Callable[..., Any] | None = None  # `sys.breakpointhook`, where it was replaced
         self._missed = False  # was it said that the name is not there?
 
     # ---- what the passes tell
@@ -157,13 +156,12 @@ class break_at(BackwardHook):
         self.stops += 1
         op, direction = step.op, self.when
         print(f"\nminires: {direction} of {op.title}, step {number}, called at {step.where()}", flush=True)
-        if self._outer_reference is UNCHANGED:
-            self._outer_reference = state.reference
-        state.reference = True
+        if self._definition is None:
+            self._definition = temporarily(reference=True).__enter__()
         method = f"plain_{direction}" if getattr(op, f"plain_{direction}") else direction
-        self._outer_hook = sys.breakpointhook
-        sys.breakpointhook = breakpoint_hook()
-        copy = with_breakpoint(getattr(getattr(op, method), "__func__", None))
+        if breakpoint_hook() is not sys.breakpointhook:
+            self._outer_hook, sys.breakpointhook = sys.breakpointhook, breakpoint_hook()
+        copy = with_breakpoint(getattr(type(op), method))
         if copy is None:
             print(f"minires: the source of {type(op).__name__}.{method} cannot be read, is a lambda, or has changed since "
                   "its import: this is just before it runs")
@@ -177,16 +175,17 @@ class break_at(BackwardHook):
     def _disarm(self):
         if self._armed is not None:
             op, method = self._armed
-            del op.__dict__[method], op.__dict__["stopped_step"]
+            for name in (method, "stopped_step"):
+                op.__dict__.pop(name, None)  # a break_at around this one may have stopped there too
             self._armed = None
         if self._outer_hook is not None:
             sys.breakpointhook = self._outer_hook
             self._outer_hook = None
 
     def _restore_ops(self):
-        if self._outer_reference is not UNCHANGED:
-            state.reference = self._outer_reference
-            self._outer_reference = UNCHANGED
+        if self._definition is not None:
+            self._definition.__exit__()
+            self._definition = None
 
     # ---- what to say at the end
 

@@ -1,13 +1,17 @@
 """What holds for the code that now runs: gradients on or off, fast or plain ops, the layer, who watches."""
 import contextlib
 import functools
+import inspect
 import sys
 import threading
+from collections.abc import Callable
 from types import CodeType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from minires.arguments import flag
+from minires.errors import DTypeError
 
+F = TypeVar("F", bound=Callable[..., Any])
 EVENTS = ("before_forward", "after_forward", "start_of_pass", "before_step", "after_rebuild", "after_step", "leaf_gradient",
           "end_of_pass")  # the methods of a `BackwardHook`
 
@@ -31,24 +35,43 @@ class State(threading.local):
     hooks: Any = Hooks()  # what watches every forward and backward pass
     rebuilding: tuple[CodeType, int] | None = None  # while a backward pass runs a checkpoint's forward again: its call site
 
+    def __init__(self) -> None:
+        self.blocks: list[temporarily] = []  # those that the thread is inside of, as often as it has entered them
+        self.outside: dict[str, Any] = {}  # what their fields held outside of all of them
+
 
 state: State = State()
 
 
 class temporarily(contextlib.ContextDecorator):
-    """A `with` block (or decorator) in which these fields of `state` have other values; blocks may be nested."""
+    """A `with` block (or decorator) in which these fields of `state` have other values.
+
+    It holds for the thread that enters it. Blocks may be nested, also the same one, and left in any order.
+    """
 
     def __init__(self, **fields: Any):
         self.fields = fields
-        self._outer: list[dict[str, Any]] = []  # a stack: the same block may be entered again inside itself
 
     def __enter__(self) -> Self:
-        self._outer.append({name: getattr(state, name) for name in self.fields})
-        state.__dict__.update(self.fields)
+        for name, value in self.fields.items():
+            if not any(name in block.fields for block in state.blocks):
+                state.outside[name] = getattr(state, name)
+            setattr(state, name, value)
+        state.blocks.append(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        state.__dict__.update(self._outer.pop())
+        del state.blocks[max(i for i, block in enumerate(state.blocks) if block is self)]
+        for name in self.fields:
+            values = [block.fields[name] for block in state.blocks if name in block.fields]
+            setattr(state, name, values[-1] if values else state.outside[name])
+
+    def __call__(self, function: F) -> F:
+        """`@no_grad()`: the function runs inside the block; not one that pauses, as other code would run in between."""
+        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+            raise DTypeError(f"{type(self).__name__}: cannot decorate {function.__qualname__}, which pauses (yield or "
+                             "await): write the with block inside it, around what does not pause")
+        return super().__call__(function)
 
 
 class no_grad(temporarily):

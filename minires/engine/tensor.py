@@ -4,19 +4,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from minires.arguments import flag, floating_dtype, text
-from minires.arrays.backend import Array, MaybeNone, device_name, device_of, floating_array, to_host
+from minires.arrays.backend import Array, MaybeNone, device_name, floating_array
 from minires.arrays.threads import limit_blas_to_one_thread
-from minires.errors import BackwardError, DTypeError, ShapeError
+from minires.arrays.values import Values, compare
+from minires.errors import BackwardError, DTypeError
 
 if TYPE_CHECKING:
     from minires.engine.op import Op
 
 
-class Tensor:
+class Tensor(Values):
     """An array that remembers how it was computed, so that a gradient can be taken.
 
     Args:
@@ -36,8 +36,6 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "data", "grad", "name", "op", "requires_grad", "retains_grad")
-    __array_ufunc__ = None  # so that `array + tensor` asks the tensor, not NumPy
-
     def __init__(self, array: Any, requires_grad: bool = False, name: str | None = None):
         if isinstance(array, Tensor):
             raise DTypeError("Tensor: got a Tensor: use it as it is, or its .data")
@@ -51,39 +49,9 @@ class Tensor:
         self.retains_grad: bool = False
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The length of each axis."""
-        return self.data.shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return self.data.ndim
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self.data.size
-
-    @property
-    def dtype(self) -> np.dtype:
-        """NumPy's float32 or float64."""
-        return self.data.dtype
-
-    @property
-    def device(self) -> str:
-        """Where the data live: "cpu", "cuda:0", …"""
-        return device_of(self.data)
-
-    @property
     def T(self) -> Tensor:
         """The transpose: all axes reversed."""
         return self.transpose()
-
-    def __len__(self) -> int:
-        if self.data.ndim == 0:
-            raise ShapeError("len: a scalar tensor has no length")
-        return len(self.data)
 
     def __iter__(self) -> Iterator[Tensor]:
         """x[0], x[1], …: without this, Python would index until an IndexError, and ours is a ShapeError."""
@@ -126,26 +94,6 @@ class Tensor:
 
     # ---- values
 
-    def numpy(self) -> np.ndarray:
-        """The values as a NumPy array: the array itself on the CPU, a copy from a GPU."""
-        return to_host(self.data)
-
-    def item(self) -> float:
-        """The value of a tensor of one element, as a Python number."""
-        if self.data.size != 1:
-            raise ShapeError(f"item: a tensor of one element is needed, got shape {self.shape}")
-        return self.data.item()
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
-
-    def __format__(self, spec: str) -> str:
-        """f"{loss:.3f}": a tensor of one element is formatted as its number."""
-        return format(self.item(), spec) if spec else str(self)
-
     def to(self, device: str) -> Tensor:
         """This tensor on another device ("cpu", "cuda", "cuda:1"); gradients flow back through the move."""
         target = device_name(device)
@@ -154,6 +102,24 @@ class Tensor:
     def astype(self, dtype: DTypeLike) -> Tensor:
         """This tensor in another precision, np.float32 or np.float64; gradients flow back through the cast."""
         return self if floating_dtype("Cast", dtype) == self.dtype else ops.cast(self, dtype)
+
+    def __getstate__(self) -> object:
+        """What `copy` and `pickle` keep: of a leaf all; a result belongs to a graph, which is not copied."""
+        if self.op is not None:
+            raise BackwardError(f"copy: {self!r} was computed, and its graph cannot be copied or pickled: take its values, "
+                                "with detach()")
+        return super().__getstate__()
+
+    # ---- comparison: arrays of bools; without a gradient, and so no ops
+
+    __hash__ = object.__hash__  # that of the object, so that tensors can be keys
+
+    def __eq__(self, other: object) -> Any: return compare("equal", self, other)
+    def __ne__(self, other: object) -> Any: return compare("not_equal", self, other)
+    def __lt__(self, other: Any) -> Any: return compare("less", self, other)
+    def __le__(self, other: Any) -> Any: return compare("less_equal", self, other)
+    def __gt__(self, other: Any) -> Any: return compare("greater", self, other)
+    def __ge__(self, other: Any) -> Any: return compare("greater_equal", self, other)
 
     # ---- arithmetic: each operator is an op of the same name
 

@@ -69,14 +69,14 @@ def glorot_uniform_(tensor: Tensor, generator: np.random.Generator) -> Tensor:
     """
     bound = math.sqrt(6 / sum(fans(tensor)))
     generator = random_generator("init", generator)
-    write_array(tensor.data, generator.uniform(-bound, bound, size=tensor.shape))
+    write_array(f"init: {tensor!r}", tensor.data, generator.uniform(-bound, bound, size=tensor.shape))
     return tensor
 
 
 def normal_(tensor: Tensor, generator: np.random.Generator, std: float = 0.01) -> Tensor:
     """N(0, std²), for a tensor of any shape."""
     shape, std = _checked(tensor).shape, number("init", "std", std)
-    write_array(tensor.data, random_generator("init", generator).normal(0.0, std, size=shape))
+    write_array(f"init: {tensor!r}", tensor.data, random_generator("init", generator).normal(0.0, std, size=shape))
     return tensor
 
 
@@ -88,7 +88,7 @@ def orthogonal_(tensor: Tensor, generator: np.random.Generator, gain: float = 1.
     fan_in, _fan_out = fans(tensor)
     gain = number("init", "gain", gain, smallest=-math.inf)
     matrix = orthogonal_matrix(tensor.shape[0], fan_in, generator)  # (O, C * KH * KW)
-    write_array(tensor.data, gain * matrix.reshape(tensor.shape))  # (O, C * KH * KW) -> (O, C, KH, KW)
+    write_array(f"init: {tensor!r}", tensor.data, gain * matrix.reshape(tensor.shape))  # (O, C * KH * KW) -> (O, C, KH, KW)
     return tensor
 
 
@@ -108,19 +108,19 @@ def delta_orthogonal_(tensor: Tensor, generator: np.random.Generator, gain: floa
     gain = number("init", "gain", gain, smallest=-math.inf)
     weight = np.zeros(tensor.shape)
     weight[:, :, height // 2, width // 2] = gain * orthogonal_matrix(outputs, inputs, generator)
-    write_array(tensor.data, weight)
+    write_array(f"init: {tensor!r}", tensor.data, weight)
     return tensor
 
 
 def zeros_(tensor: Tensor, generator: np.random.Generator | None = None) -> Tensor:
     """All zeros; draws nothing."""
-    _checked(tensor).data[...] = 0
+    write_array(f"init: {_checked(tensor)!r}", tensor.data, np.zeros(()))
     return tensor
 
 
 def ones_(tensor: Tensor, generator: np.random.Generator | None = None) -> Tensor:
     """All ones; draws nothing."""
-    _checked(tensor).data[...] = 1
+    write_array(f"init: {_checked(tensor)!r}", tensor.data, np.ones(()))
     return tensor
 
 

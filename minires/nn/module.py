@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minires.arguments import flag, floating_dtype, shown, state_of
-from minires.arrays.backend import Array, array_module, as_host_array, device_of, to_device, to_host, usable_device
+from minires.arrays.backend import (
+    Array,
+    array_module,
+    as_host_array,
+    check_writable,
+    device_of,
+    to_device,
+    to_host,
+    usable_device,
+)
+from minires.engine.hooks import BackwardHook
 from minires.engine.state import state
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, ModuleError, StateError
@@ -29,7 +39,8 @@ class Module:
         path: the dotted name.
         is_named_by_parent: is it a part of another module, from which its name comes?
         training: True while training, False in evaluation; set by `train()` and `eval()`.
-        forward_hooks: a list of callables `hook(module, inputs, output)`, called after each forward.
+        forward_hooks: a list of callables `hook(module, inputs, output)`, called after each forward; what one returns,
+            unless it is None, takes the place of the output.
     """
 
     path: str
@@ -48,19 +59,28 @@ class Module:
         self.training = True
         self.forward_hooks = []
 
-    def __call__(self, *inputs: Any) -> Tensor:
-        """Run `forward`; ops and errors know meanwhile which layer runs. Returns what `forward` returned."""
+    def __call__(self, *inputs: Any, **options: Any) -> Tensor:
+        """Run `forward`; ops and errors know meanwhile which layer runs.
+
+        Returns what `forward` returned, or in its place what a forward hook returned that did not return None.
+        """
         outer = state.layer
         state.layer = self.path or outer
         try:
-            output = self.forward(*inputs)
+            output = self.forward(*inputs, **options)
         finally:
             state.layer = outer
         if self.path and isinstance(output, Tensor) and output.name is None and output.op is not None:
             output.name = self.path
-        for hook in self.forward_hooks:
-            hook(self, inputs, output)
+        for hook in list(self.forward_hooks):  # as it is now: a hook may remove itself
+            replaced = hook(self, inputs, output)
+            output = output if replaced is None else replaced
         return output
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What `copy` and `pickle` keep: all but the hooks of a recording, which belong to its block."""
+        hooks = [hook for hook in self.forward_hooks if not isinstance(getattr(hook, "__self__", None), BackwardHook)]
+        return {**self.__dict__, "forward_hooks": hooks}
 
     def _no_forward(self, *inputs: Any) -> Tensor:
         """The arithmetic of this module, on tensors. Subclasses define it."""
@@ -83,6 +103,8 @@ class Module:
                 if id(parameter) not in seen:  # tied weights are one parameter
                     seen.add(id(parameter))
                     yield _dotted(prefix, name), parameter
+        for prefix, module in self.named_modules():
+            refuse_hidden_parts(module, prefix, seen)
 
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
         """(name, array) pairs of what is saved but not trained, such as running statistics."""
@@ -161,9 +183,11 @@ class Module:
         if problems:
             raise StateError("\n  ".join([f"load_state_dict: this does not fit the {type(self).__name__}, "
                                           "of which nothing was changed:", *problems]))
-        for name, array in own.items():
-            if name in given:
-                write_array(array, given[name])
+        shared = {name: values for name, values in given.items() if name in own}
+        for name in shared:
+            check_writable(f"load_state_dict: {name}", own[name])
+        for name, values in shared.items():
+            write_array(f"load_state_dict: {name}", own[name], values)
 
     def _named_arrays(self):
         """(name, array) pairs of parameters and buffers, module by module, as PyTorch orders them."""
@@ -319,8 +343,46 @@ class Module:
         return "\n  ".join([f"{type(self).__name__}({self.extra_repr()}", *lines]) + "\n)"
 
 
-def write_array(array: Array, values: np.ndarray) -> None:
-    """Copy host `values` into `array`, which keeps its dtype, its device and its identity."""
+def refuse_hidden_parts(module: Module, path: str, found: set[int]) -> None:
+    """Raise where a list, a tuple, a set or a dict of a module holds modules or parameters that nothing else leads to.
+
+    Args:
+        module: whose attributes are looked at.
+        path: its name, for the message.
+        found: ids of the parameters that were found as attributes of modules.
+
+    Raises:
+        ArgumentError: they would not be trained, saved, moved or recorded.
+    """
+    for name, value in vars(module).items():
+        if name in ("forward_hooks", "_named_by_this") or not isinstance(value, (list, tuple, set, dict)):
+            continue
+        for part in _parts_of(value):
+            is_hidden = (not part.is_named_by_parent if isinstance(part, Module) else
+                         part.op is None and part.requires_grad and id(part) not in found)
+            if is_hidden:
+                remedy = ("nn.Sequential(*modules), or setattr(self, name, module) for each" if isinstance(part, Module) else
+                          "setattr(self, name, tensor) for each")
+                raise ArgumentError(f"{type(module).__name__}: attribute {_dotted(path, name)!r}: {part!r} in a "
+                                    f"{type(value).__name__} would not be found, and so not trained, saved or recorded: use "
+                                    f"{remedy}")
+
+
+def _parts_of(value):
+    """The modules and tensors in lists, tuples, sets and dicts, however deep."""
+    stack, seen = [value], set()
+    while stack:
+        each = stack.pop()
+        if isinstance(each, (Module, Tensor)):
+            yield each
+        elif isinstance(each, (list, tuple, set, dict)) and id(each) not in seen:
+            seen.add(id(each))
+            stack.extend(each.values() if isinstance(each, dict) else each)
+
+
+def write_array(owner: str, array: Array, values: np.ndarray) -> None:
+    """Copy host `values` into `array`, which keeps its dtype, its device and its identity; `owner` is for the error."""
+    check_writable(owner, array)
     array[...] = to_device(values.astype(array.dtype, copy=False), device_of(array))
 
 

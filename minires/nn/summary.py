@@ -1,4 +1,5 @@
 """`summary(model, input_shape)`: the layers of a net, their output shapes, parameters and multiply-adds, as a table."""
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -6,9 +7,16 @@ import numpy as np
 
 from minires import nn
 from minires.arguments import shape_of
+from minires.arrays.backend import Array
+from minires.engine.hooks import BackwardHook
+from minires.engine.op import Op
 from minires.engine.state import no_grad
 from minires.engine.tensor import Tensor
 from minires.errors import DTypeError
+from minires.nn.modes import evaluation
+from minires.ops.arithmetic import MatMul
+from minires.ops.convolution import Conv2d
+from minires.ops.fully_connected import Linear
 from minires.text.tables import text_table
 
 
@@ -19,8 +27,9 @@ class SummaryRow:
     name: str  # dotted; "" for the net itself
     kind: str  # its class
     output_shape: tuple[int, ...] | None  # the last one, where it ran twice; None where it did not run, or made no tensor
-    parameters: int  # of its own, not of its children; one that two modules share counts in the first
-    multiply_adds: int  # of its own, all runs together; None of batch norm, activations, pooling and additions are counted
+    parameters: int  # trainable ones of its own, not of its children; one that two modules share counts in the first
+    multiply_adds: int  # of its own, all runs together: convolutions, linear layers and matrix products
+    frozen: int = 0  # parameters of its own that want no gradient
 
 
 class Summary:
@@ -36,8 +45,13 @@ class Summary:
         return sum(row.parameters for row in self.rows)
 
     @property
+    def frozen(self) -> int:
+        """The number of parameters that want no gradient."""
+        return sum(row.frozen for row in self.rows)
+
+    @property
     def multiply_adds(self) -> int:
-        """The multiply-adds of one forward pass over the whole input, batch included: convolutions and linear layers."""
+        """The multiply-adds of one forward pass over the whole input, batch included."""
         return sum(row.multiply_adds for row in self.rows)
 
     def __str__(self) -> str:
@@ -48,7 +62,7 @@ class Summary:
         head, rule, *lines = text_table(cells, titles, right=(3, 4), rule="=")
         return "\n".join([rule, head, rule, *lines, rule,
                           f"input shape: {list(self.input_shape)}",
-                          f"parameters: {self.parameters:,}",
+                          f"parameters: {self.parameters:,}" + (f", and {self.frozen:,} frozen" if self.frozen else ""),
                           f"multiply-adds: {self.multiply_adds:,} ({self.multiply_adds / 1e9:.3f} G)", rule])
 
     __repr__ = __str__  # a notebook or a prompt shows the table
@@ -74,30 +88,40 @@ def summary(model: nn.Module, input_shape: int | Sequence[int]) -> Summary:
     if not isinstance(model, nn.Module):
         raise DTypeError(f"summary: got a {type(model).__name__}, expected a model (an nn.Module)")
     input_shape = shape_of("summary", "input_shape", input_shape)
-    shapes = _output_shapes(model, input_shape)
+    shapes, multiply_adds = _run_once(model, input_shape)
     rows: list[SummaryRow] = []
     counted: set[int] = set()
     for name, module in model.named_modules():
-        own = [parameter for name, parameter in module.named_parameters() if "." not in name]
+        own = [parameter for _, parameter in module.own_parameters() if id(parameter) not in counted]
         outputs = shapes.get(id(module), [])
-        rows.append(SummaryRow(name, type(module).__name__, outputs[-1] if outputs else None,
-                               sum(parameter.size for parameter in own if id(parameter) not in counted),
-                               sum(multiply_adds(module, shape) for shape in outputs)))
+        trained, frozen = [sum(parameter.size for parameter in own if parameter.requires_grad is wanted)
+                           for wanted in (True, False)]
+        rows.append(SummaryRow(name, type(module).__name__, outputs[-1] if outputs else None, trained,
+                               multiply_adds.get(module.path, 0), frozen))
         counted.update(id(parameter) for parameter in own)
     return Summary(rows, input_shape)
 
 
-def multiply_adds(module: nn.Module, output_shape: tuple[int, ...]) -> int:
-    """The multiply-adds of one layer that made an output of this shape; 0 for what has no kernel or matrix."""
-    if not isinstance(module, (nn.Conv2d, nn.Linear)):
-        return 0
-    # each output element is a sum of this many products: (C / groups) * KH * KW, or the number of input features
-    products = int(np.prod(module.weight.shape[1:]))
-    return int(np.prod(output_shape)) * products
+class _Counter(BackwardHook):
+    """Counts the multiply-adds of the ops that run in its block, by the layer that calls them, whatever its class."""
+
+    def __init__(self) -> None:
+        self.by_layer: dict[str, int] = {}
+
+    def after_forward(self, op: Op, inputs: list[Array | None], output: Array) -> None:
+        """Each element of the output is a sum of this many products."""
+        if isinstance(op, (Conv2d, Linear)):
+            products = math.prod(op.input_shapes[1][1:])  # of the weight: (C / groups) * KH * KW, or the features
+        elif isinstance(op, MatMul):
+            products = op.input_shapes[0][-1]
+        else:
+            return
+        layer = op.layer or ""
+        self.by_layer[layer] = self.by_layer.get(layer, 0) + output.size * products
 
 
-def _output_shapes(model, input_shape):
-    """{id(module): [shape of its output, each time that it ran]} of one forward pass on zeros."""
+def _run_once(model, input_shape):
+    """One forward pass on zeros: ({id(module): [shape of its output, each time that it ran]}, {layer: multiply-adds})."""
     shapes: dict[int, list[tuple[int, ...]]] = {}
 
     def remember(module, inputs, output):
@@ -105,20 +129,17 @@ def _output_shapes(model, input_shape):
             shapes.setdefault(id(module), []).append(output.shape)
 
     modules = [module for _, module in model.named_modules()]
-    training = [module.training for module in modules]
     dtype = next((parameter.dtype for parameter in model.parameters()), np.float32)
     device = next((parameter.device for parameter in model.parameters()), "cpu")
     try:
         for module in modules:
             module.forward_hooks.append(remember)
-        model.eval()
-        with no_grad():
+        with evaluation(model), no_grad(), _Counter() as counter:
             model(Tensor(np.zeros(input_shape, dtype)).to(device))
     finally:
-        for module, was_training in zip(modules, training, strict=True):
+        for module in modules:
             module.forward_hooks.remove(remember)
-            module.training = was_training
-    return shapes
+    return shapes, counter.by_layer
 
 
 def _indented(name):

@@ -18,6 +18,7 @@ from minires.data import Batches
 from minires.engine.state import no_grad
 from minires.engine.tensor import Tensor
 from minires.errors import AnomalyError, ArgumentError, StateError
+from minires.nn.modes import evaluation
 from minires.optim import SGD, MultiStepLR, Optimizer
 
 # Makes of a batch of images what the net is to see; the generator is None while testing.
@@ -194,17 +195,12 @@ def evaluate(model: nn.Module, images: np.ndarray, labels: np.ndarray, prepare: 
              device: str = "cpu", batch_size: int = 256) -> tuple[float, float]:
     """(mean loss, share of wrong answers) of a net on images (N, C, H, W) and labels (N,), in evaluation mode."""
     prepare = prepare or _as_they_are
-    was_training = model.training
-    model.eval()
     answers = Answers()
-    try:
-        with no_grad():
-            for start in range(0, len(labels), batch_size):
-                batch = slice(start, start + batch_size)
-                logits = model(Tensor(prepare(images[batch], None)).to(device))
-                answers.add(logits.data, ops.cross_entropy(logits, labels[batch]).data, labels[batch])
-    finally:
-        model.train(was_training)
+    with evaluation(model), no_grad():
+        for start in range(0, len(labels), batch_size):
+            batch = slice(start, start + batch_size)
+            logits = model(Tensor(prepare(images[batch], None)).to(device))
+            answers.add(logits.data, ops.cross_entropy(logits, labels[batch]).data, labels[batch])
     return answers.means()
 
 
