@@ -74,10 +74,11 @@ class SGD:
         """Move every parameter that has a gradient, in place."""
         for hook in list(self.hooks):  # as they are now: one may remove itself
             hook.before_update(self)
-        for i, parameter in enumerate(self.params):
-            if parameter.grad is not None and parameter.requires_grad:
-                self._check_gradient(parameter)
-                self._update(i, parameter)
+        moved = [i for i, parameter in enumerate(self.params) if parameter.grad is not None and parameter.requires_grad]
+        for i in moved:
+            self._check_gradient(self.params[i])  # of all, before the first moves
+        for i in moved:
+            self._update(i, self.params[i])
         for hook in list(self.hooks):
             hook.after_update(self)
 

@@ -416,3 +416,45 @@ def test_a_count_of_steps_that_is_none_is_refused(steps):
     with pytest.raises(StateError, match="expected one whole number of at least 0"):
         schedule.load_state_dict({"steps": steps})
     assert schedule.steps == 0
+
+
+def test_frozen_parameters_are_taken_and_not_moved():
+    frozen, trained = mr.Tensor([1.0]), mr.Tensor([1.0], requires_grad=True)
+    optimizer = optim.SGD([frozen, trained], lr=0.5, weight_decay=0.1)
+    (frozen * trained).backward()
+    optimizer.step()
+    assert frozen.item() == 1
+    assert trained.item() == np.float32(0.45)
+
+
+def test_a_hook_that_removes_itself_skips_none_of_the_others():
+    class Once:
+        def before_update(self, optimizer):
+            called.append("once")
+            optimizer.hooks.remove(self)
+
+        def after_update(self, optimizer):
+            called.append("gone")
+
+    class Always:
+        def before_update(self, optimizer):
+            called.append("before")
+
+        def after_update(self, optimizer):
+            called.append("after")
+
+    called = []
+    optimizer = optim.SGD([mr.Tensor([1.0], requires_grad=True)], lr=0.1)
+    optimizer.hooks += [Once(), Always()]
+    optimizer.step()
+    assert called == ["once", "before", "after"]
+
+
+def test_a_read_only_parameter_is_refused_by_name_before_anything_moves():
+    first = mr.Tensor([1.0], requires_grad=True, name="first")
+    fixed = mr.Tensor(np.broadcast_to(1.0, (1,)), requires_grad=True, name="fixed")
+    optimizer = optim.SGD([first, fixed], lr=0.1)
+    (first * fixed).backward()
+    with pytest.raises(ArgumentError, match=r"fixed.*read-only"):
+        optimizer.step()
+    assert first.item() == 1

@@ -1,6 +1,7 @@
 """no_grad, reference_ops, hooks: they hold for their block and their thread; and which line called an op."""
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 import minires as mr
 from minires import nn, ops
 from minires.engine import state as context
-from minires.engine.state import state
+from minires.engine.state import no_grad, state
+from minires.errors import DTypeError
 
 SETTINGS = [(mr.no_grad, "grad_enabled", False), (mr.reference_ops, "reference", True)]
 each_setting = pytest.mark.parametrize(("setting", "field", "value"), SETTINGS, ids=["no_grad", "reference_ops"])
@@ -257,3 +259,34 @@ def test_an_op_in_a_module_of_the_users_own_knows_the_line_inside_of_its_forward
     net = Net()
     y = net(mr.Tensor([1.0], requires_grad=True))
     assert y.op.where == (__file__, net.line)
+
+
+def test_blocks_that_end_in_another_order_than_they_began_leave_what_was():
+    first, second = no_grad(), no_grad()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__()
+    assert not state.grad_enabled
+    second.__exit__()
+    assert state.grad_enabled
+
+
+def test_a_block_that_another_thread_runs_too_ends_in_each_by_itself():
+    block, inside = no_grad(), []
+    with block, ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: inside.append(block.__enter__() and state.grad_enabled) or block.__exit__()).result()
+        assert not state.grad_enabled
+    assert inside == [False]
+    assert state.grad_enabled
+
+
+def test_a_function_that_pauses_cannot_be_decorated():
+    def generator():
+        yield 1
+
+    async def coroutine():
+        return 1
+
+    for pausing in (generator, coroutine):
+        with pytest.raises(DTypeError, match="which pauses"):
+            no_grad()(pausing)

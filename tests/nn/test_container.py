@@ -73,3 +73,35 @@ def test_what_is_no_module_is_refused(argument):
 def test_a_dict_of_functions_is_refused_by_name():
     with pytest.raises(ArgumentError, match="argument 'act' is a function, expected modules"):
         nn.Sequential({"act": ops.relu})
+
+
+def test_a_module_is_replaced_added_and_removed_as_in_a_list():
+    layers = net()
+    layers[1] = nn.ReLU()
+    assert isinstance(layers[1], nn.ReLU)
+    assert layers.append(nn.Identity()) is layers
+    layers.insert(1, nn.Flatten())
+    assert [type(layer).__name__ for layer in layers] == ["Linear", "Flatten", "ReLU", "Linear", "Identity"]
+    del layers[1], layers[-1]
+    assert [name for name, _ in layers.named_parameters()] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert layers[2].weight.name == "2.weight"
+    del layers[1:]
+    assert len(layers) == 1
+
+
+def test_names_given_in_a_dict_survive_insertions():
+    named = nn.Sequential({"conv": nn.Conv2d(1, 1, 1), "act": nn.ReLU()})
+    named.insert(0, nn.Identity())
+    assert [name for name, _ in named.named_children()] == ["0", "conv", "act"]
+
+
+@pytest.mark.parametrize("change", [lambda layers: layers.append(len), lambda layers: layers.insert(1.5, nn.ReLU()),
+                                    lambda layers: layers.__setitem__(0, "relu"),
+                                    lambda layers: layers.__setitem__("0", nn.ReLU()),
+                                    lambda layers: layers.__delitem__(7), lambda layers: layers.__setitem__(-4, nn.ReLU())])
+def test_what_is_no_module_or_no_place_is_refused_and_changes_nothing(change):
+    layers = net()
+    before = list(layers.named_children())
+    with pytest.raises(ArgumentError):
+        change(layers)
+    assert list(layers.named_children()) == before

@@ -1,5 +1,6 @@
 """Module: what is registered, under which name, and what can be done with all of it at once."""
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -473,3 +474,78 @@ def test_a_net_that_is_all_frozen_has_nothing_to_differentiate():
     net.factor.requires_grad = False
     with pytest.raises(BackwardError, match="wants no gradient"):
         net(mr.Tensor([1.0])).sum().backward()
+
+
+def test_forward_takes_options_by_name():
+    class Scaled(nn.Module):
+        def forward(self, x, scale=1):
+            return x * scale
+
+    assert Scaled()(mr.Tensor([2.0]), scale=3).item() == 6
+
+
+def test_what_a_forward_hook_returns_takes_the_place_of_the_output():
+    layer = nn.Identity()
+    layer.forward_hooks += [lambda module, inputs, output: output * 2, lambda module, inputs, output: None]
+    assert layer(mr.Tensor([1.0])).item() == 2
+
+
+def test_a_forward_hook_that_removes_itself_skips_none_of_the_others():
+    layer, called = nn.Identity(), []
+
+    def once(module, inputs, output):
+        called.append("once")
+        module.forward_hooks.remove(once)
+
+    layer.forward_hooks += [once, lambda module, inputs, output: called.append("after")]
+    layer(mr.Tensor([1.0]))
+    assert called == ["once", "after"]
+
+
+HIDDEN = {
+    "list of modules": lambda: [nn.Linear(2, 2)],
+    "dict of modules": lambda: {"a": nn.Linear(2, 2)},
+    "tuple in a list": lambda: [(nn.Linear(2, 2),)],
+    "list of parameters": lambda: [mr.Tensor([1.0], requires_grad=True)],
+}
+
+
+@pytest.mark.parametrize("make", HIDDEN.values(), ids=HIDDEN)
+@pytest.mark.parametrize("use", [lambda net: list(net.parameters()), lambda net: net.state_dict(),
+                                 lambda net: mr.optim.SGD(net.parameters(), lr=0.1)],
+                         ids=["parameters", "state_dict", "SGD"])
+def test_parts_that_a_list_hides_are_refused_by_name(make, use):
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    vars(net[1])["blocks"] = make()  # as a list that was assigned while it was empty
+    with pytest.raises(ArgumentError, match=r"'1\.blocks'.*would not be found.*setattr\(self, name"):
+        use(net)
+
+
+def test_a_list_of_parts_that_are_attributes_too_hides_nothing():
+    net = nn.Sequential(nn.Linear(2, 2))
+    net.order, net.shared, net.constants = [net[0]], {"w": net[0].weight}, [mr.Tensor([1.0])]
+    assert [name for name, _ in net.named_parameters()] == ["0.weight", "0.bias"]
+
+
+def test_a_read_only_array_is_not_loaded_into_and_nothing_changes():
+    layer = nn.Linear(2, 2)
+    layer.bias.data = np.broadcast_to(np.float32(0), (2,))
+    before = layer.weight.data.copy()
+    with pytest.raises(ArgumentError, match=r"load_state_dict: bias: its array is read-only"):
+        layer.load_state_dict({"weight": np.ones((2, 2)), "bias": np.ones(2)})
+    np.testing.assert_array_equal(layer.weight.data, before)
+
+
+def test_a_net_inside_a_recording_is_copied_and_pickled_without_its_hooks():
+    net = nn.Sequential(nn.Linear(2, 2))
+    net[0].forward_hooks.append(print_nothing)
+    with mr.record_gradients(net):
+        net(mr.Tensor(np.ones((1, 2)))).sum().backward()
+        copies = [copy.deepcopy(net), pickle.loads(pickle.dumps(net))]
+    for twin in copies:
+        assert [len(module.forward_hooks) for _, module in twin.named_modules()] == [0, 1]
+        twin(mr.Tensor(np.ones((1, 2))))
+
+
+def print_nothing(module, inputs, output):
+    """A user's own hook, which a copy keeps."""

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires import models, nn
+from minires import models, nn, ops
 from minires.errors import ArgumentError, DTypeError, ShapeError
 
 
@@ -158,3 +158,26 @@ def test_what_is_no_shape_is_refused(shape):
 def test_only_a_module_can_be_summarised(model):
     with pytest.raises(DTypeError, match=f"summary: got a {type(model).__name__}, expected a model"):
         mr.summary(model, (1, 3, 32, 32))
+
+
+def test_frozen_parameters_are_counted_apart():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    model[0].weight.requires_grad = False
+    found = mr.summary(model, (1, 3))
+    assert (found.parameters, found.frozen) == (4 + 8 + 2, 12)
+    assert [(row.parameters, row.frozen) for row in found.rows] == [(0, 0), (4, 12), (10, 0)]
+    assert "parameters: 14, and 12 frozen" in str(found)
+
+
+def test_the_work_of_a_module_that_calls_ops_itself_is_counted():
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernel = mr.Tensor(np.ones((4, 3, 3, 3), np.float32), requires_grad=True)
+            self.matrix = mr.Tensor(np.ones((4, 5), np.float32), requires_grad=True)
+
+        def forward(self, x):
+            y = ops.conv2d(x, self.kernel, stride=1, padding=1)
+            return y.mean((2, 3)) @ self.matrix
+
+    assert mr.summary(Functional(), (2, 3, 8, 8)).multiply_adds == 2 * 4 * 8 * 8 * 27 + 2 * 4 * 5
