@@ -1,5 +1,6 @@
 """Figures drawn from a record of gradients. Each takes `ax=None` and returns the Axes; none shows or saves anything."""
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot
@@ -60,13 +61,13 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
         UnknownNameError: no such quantity.
         DTypeError: this is no record.
     """
-    is_list = isinstance(records, Iterable) and not isinstance(records, np.ndarray)
-    records = list(records) if is_list else [records]
-    names = _check_records(records, labels, quantity)
+    given: Any = records
+    listed = list(given) if isinstance(given, Iterable) and not isinstance(given, np.ndarray) else [given]
+    names = _check_records(listed, labels, quantity)
     ax = _axes(ax)
     ax.set_yscale("log")
     keys = {}  # what the legend says of all records together: text -> artist
-    for i, (record, label) in enumerate(zip(records, names, strict=True)):
+    for i, (record, label) in enumerate(zip(listed, names, strict=True)):
         style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
         line, points = _line_and_points(record, quantity)
         if points is not None:
