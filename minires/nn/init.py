@@ -1,7 +1,9 @@
 """Initialisers: each draws a weight with NumPy's generator on the host and writes it in place, on any device.
 
 A weight is (O, C, KH, KW) for a convolution and (O, I) for a linear layer; each of its O outputs is a sum of
-fan_in = C·KH·KW (or I) products, and each of its inputs takes part in fan_out = O·KH·KW (or O) of them.
+fan_in = C·KH·KW (or I) products, and each of its inputs takes part in fan_out = O·KH·KW (or O) of them. A weight does not
+say into how many groups its convolution splits the channels: its C is that of one group, so that fan_in is right, and its
+O that of all, so that fan_out counts the outputs of all groups, as in PyTorch.
 """
 import math
 from collections.abc import Callable
@@ -21,7 +23,10 @@ INITIALISER = "an initialiser, such as nn.init.he_normal_"
 
 
 def fans(weight: Tensor) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight (O, C, KH, KW) or (O, I).
+    """(fan_in, fan_out) of a weight (O, C, KH, KW) or (O, I), from its shape alone, as in PyTorch.
+
+    In a convolution of G groups an input takes part in fan_out / G sums only: there `glorot_normal_` and `glorot_uniform_`
+    draw smaller weights than their formula, with the true fan_out, would.
 
     Raises:
         ShapeError: the weight has fewer than two axes, or no values.

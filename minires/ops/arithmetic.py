@@ -3,7 +3,8 @@ from typing import Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
-from minires.arrays.backend import Array, array_module, scalar_beside
+from minires.arrays.backend import Array, array_module, floating_array, is_array, scalar_beside
+from minires.arrays.sums import sum_over
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import DTypeError, ShapeError
@@ -58,12 +59,19 @@ class BinaryOp(Op):
     """What the ops of two operands share: one of these may be a Python number or an array."""
 
     def as_input(self, x: Any, inputs: tuple[Any, ...]) -> Tensor:
-        """A number in the other operand's precision, on its device; an array as a tensor."""
+        """A number in the other operand's precision, on its device; an array as a tensor of its own.
+
+        A list, and an array of integers, also take the precision of the other operand. The array is copied, as the caller
+        may change it before `backward` needs it.
+        """
         like = next((other for other in inputs if isinstance(other, Tensor)), None)
         if like is None:
             kinds = " and ".join(type(each).__name__ for each in inputs)
             raise DTypeError(f"{self.title}: expected a tensor among the operands, got {kinds}")
-        return Tensor(scalar_beside(x, like.data) if isinstance(x, (bool, int, float)) else x)
+        if isinstance(x, (bool, int, float)):
+            return Tensor(scalar_beside(x, like.data))
+        array = floating_array("Tensor", x, like.dtype)
+        return Tensor(array.copy(order="K") if is_array(x) else array)
 
 
 class Add(BinaryOp):
@@ -80,8 +88,8 @@ class Add(BinaryOp):
         db = dy, summed where b was broadcast
         """
         a_shape, b_shape = self.saved
-        da = unbroadcast(dy, a_shape)
-        db = unbroadcast(dy, b_shape)
+        da = unbroadcast(dy, a_shape) if self.needs_grad[0] else None
+        db = unbroadcast(dy, b_shape) if self.needs_grad[1] else None
         return da, db
 
 
@@ -99,7 +107,7 @@ class Subtract(BinaryOp):
         db = -dy, summed where b was broadcast
         """
         a_shape, b_shape = self.saved
-        da = unbroadcast(dy, a_shape)
+        da = unbroadcast(dy, a_shape) if self.needs_grad[0] else None
         db = unbroadcast(-dy, b_shape) if self.needs_grad[1] else None
         return da, db
 
@@ -138,7 +146,7 @@ class Divide(BinaryOp):
         """
         a, b = self.saved
         da = unbroadcast(dy / b, a.shape) if self.needs_grad[0] else None
-        db = unbroadcast(-dy * a / (b * b), b.shape) if self.needs_grad[1] else None
+        db = unbroadcast(-dy * (a / b / b), b.shape) if self.needs_grad[1] else None    # b² could overflow, or become 0
         return da, db
 
 
@@ -153,14 +161,19 @@ class Power(BinaryOp):
         return y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
-        """da = dy b a**(b - 1), summed where a was broadcast
-        db = dy log(a) a**b, summed where b was broadcast
+        """da = dy b a**(b - 1), summed where a was broadcast; 0 where b is 0
+        db = dy log(a) a**b, summed where b was broadcast; log(a) a**b is 0 where a is 0, for b >= 0
         """
         xp = array_module(dy)
         a, b, y = self.saved
-        lowered = xp.where(b == 0, 1, b - 1)                            # where b is 0, so is the slope, at a = 0 too
-        da = unbroadcast(dy * b * a ** lowered, a.shape) if self.needs_grad[0] else None
-        db = unbroadcast(dy * y * xp.log(a), b.shape) if self.needs_grad[1] else None
+        da = db = None
+        if self.needs_grad[0]:
+            lowered = xp.where(b == 0, 1, b - 1)                        # no infinity of a = 0 where the slope is 0
+            da = unbroadcast(xp.where(b == 0, 0, dy * (b * a ** lowered)), a.shape)
+        if self.needs_grad[1]:
+            at_zero = (a == 0) & (b >= 0)
+            slope = xp.where(at_zero, 0, y * xp.log(xp.where(at_zero, 1, a)))
+            db = unbroadcast(dy * slope, b.shape)
         return da, db
 
 
@@ -212,7 +225,7 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
     added = gradient.ndim - len(shape)
     repeated = tuple(range(added)) + tuple(added + i for i, n in enumerate(shape)
                                            if n == 1 and gradient.shape[added + i] != 1)
-    return gradient.sum(axis=repeated).reshape(shape)
+    return sum_over(gradient, repeated).reshape(shape)
 
 
 def check_broadcast(op: Op, a: Array, b: Array) -> None:

@@ -1,5 +1,6 @@
 """The linear (fully connected) layer."""
 from minires.arrays.backend import Array
+from minires.arrays.sums import sum_over
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import DTypeError, ShapeError
@@ -42,7 +43,7 @@ class Linear(Op):
         x, weight = self.saved
         dx = dy @ weight                 # (N, O) @ (O, I) -> (N, I)
         dweight = dy.T @ x               # (O, N) @ (N, I) -> (O, I)
-        dbias = dy.sum(axis=0)           # (N, O) -> (O,)
+        dbias = sum_over(dy, 0)          # (N, O) -> (O,)
         return dx, dweight, dbias
 
 

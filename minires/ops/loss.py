@@ -3,7 +3,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minires.arguments import array_of
-from minires.arrays.backend import Array, array_module, device_of, is_array
+from minires.arrays.backend import Array, array_module, device_of, is_array, plain_array
+from minires.arrays.sums import mean_over, sum_over
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import DeviceError, DTypeError, LabelError, ShapeError
@@ -42,17 +43,17 @@ class CrossEntropy(Op):
         rows, labels = xp.arange(N), xp.array(self.checked_labels(N, K))     # (N,), (N,): a copy, kept for backward
         shifted = logits - logits.max(axis=1, keepdims=True)                 # (N, K): no exp overflows
         exps = xp.exp(shifted)                                               # (N, K)
-        sums = exps.sum(axis=1, keepdims=True)                               # (N, K) -> (N, 1)
+        sums = sum_over(exps, 1, keepdims=True)                              # (N, K) -> (N, 1)
         log_p = shifted[rows, labels] - xp.log(sums[:, 0])                   # (N, K) -> (N,)
         self.saved = exps / sums, rows, labels
-        return -log_p.mean()                                                 # (N,) -> ()
+        return -mean_over(log_p, 0)                                          # (N,) -> ()
 
     def backward(self, dy: Array) -> Array:
         """dlogits = (p - one_hot(label)) dy / N."""
         p, rows, labels = self.saved
-        dlogits = p.copy()                                                   # (N, K)
-        dlogits[rows, labels] -= 1                                           # p - one_hot(label)
-        dlogits *= dy / len(rows)
+        share = dy / len(rows)
+        dlogits = p * share                                                  # (N, K)
+        dlogits[rows, labels] -= share                                       # (p - one_hot(label)) dy / N
         return dlogits
 
     def checked_labels(self, N: int, K: int) -> np.ndarray:
@@ -64,7 +65,7 @@ class CrossEntropy(Op):
                               "waiting for the GPU: pass a NumPy array or a list of integers, such as labels.get()")
         labels = self.labels
         if type(labels) is not np.ndarray:
-            labels = array_of(type(self).__name__, "labels", labels)
+            labels = array_of(type(self).__name__, "labels", plain_array(self.title, labels))
         if labels.shape != (N,):
             raise LabelError(f"{self.title}: labels have shape {labels.shape}, expected ({N},) for logits ({N}, {K}): one "
                              "class number for each row")

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 from minires.arguments import flag, is_whole_number
 from minires.arrays.backend import Array, array_module
+from minires.arrays.sums import mean_over, sum_over
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import ShapeError
@@ -28,7 +29,7 @@ def mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def max(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The largest value over `axis`, as `sum`. Where several are equal, they share the gradient evenly."""
+    """The largest value over `axis`, as `sum`; NaN where one is NaN. Several that are equal share the gradient evenly."""
     return Max(axis, keepdims)(x)
 
 
@@ -36,14 +37,14 @@ class Reduction(Op):
     """What the reductions share: the axes, as a tuple of positive integers, and the shape with 1 in their place."""
 
     def __init__(self, axis: Axis, keepdims: bool):
-        self.axis = axis
         self.keepdims: bool = keepdims if type(keepdims) is bool else flag(type(self).__name__, "keepdims", keepdims)
+        self.axis = tuple(axis) if isinstance(axis, list) else axis  # the op's own: a list may change
 
     def axes(self, x: Array) -> tuple[int, ...]:
         """The axes to reduce: (-1,) of (N, C) becomes (1,)."""
         if self.axis is None:
             return tuple(range(x.ndim))
-        axes: Any = self.axis if isinstance(self.axis, (tuple, list)) else (self.axis,)
+        axes: Any = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         for axis in axes:
             if not is_whole_number(axis, -x.ndim) or axis >= x.ndim:
                 raise ShapeError(f"{self.title}: axis {axis!r} does not exist in shape {x.shape}")
@@ -63,7 +64,7 @@ class Sum(Reduction):
     def forward(self, x: Array) -> Array:
         axes = self.axes(x)
         self.saved = x.shape, self.kept_shape(x.shape, axes)
-        return x.sum(axis=axes, keepdims=self.keepdims)
+        return sum_over(x, axes, self.keepdims)
 
     def backward(self, dy: Array) -> Array:
         """dx = dy, repeated along the axes."""
@@ -82,7 +83,7 @@ class Mean(Reduction):
         if count == 0:
             raise ShapeError(f"{self.title}: the mean over axis {self.axis} of shape {x.shape} is over no values")
         self.saved = x.shape, self.kept_shape(x.shape, axes), count
-        return x.mean(axis=axes, keepdims=self.keepdims)
+        return mean_over(x, axes, self.keepdims)
 
     def backward(self, dy: Array) -> Array:
         """dx = dy / count, repeated along the axes."""
@@ -106,8 +107,9 @@ class Max(Reduction):
 
     def backward(self, dy: Array) -> Array:
         """dx = dy / ties where x is the largest, else 0."""
+        xp = array_module(dy)
         x, y, axes = self.saved
-        is_largest = (x == y).astype(x.dtype)                       # 1 at each maximum, 0 elsewhere
-        ties = is_largest.sum(axis=axes, keepdims=True)
-        dx = is_largest * (dy.reshape(y.shape) / ties)
+        is_largest = (x == y) | (x != x) & (y != y)                 # NaN, the largest of all, is not equal to itself
+        ties = is_largest.sum(axis=axes, keepdims=True)             # of integers
+        dx = xp.where(is_largest, dy.reshape(y.shape) / ties.astype(dy.dtype), 0)    # a product would make NaN of inf · 0
         return dx

@@ -1,10 +1,13 @@
 """Ops that move values and change none: reshape, flatten, transpose, indexing."""
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from minires.arguments import is_whole_number, shown
-from minires.arrays.backend import Array, array_module, item
+from minires.arrays.backend import Array, array_module, is_array, item, plain_array
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import ShapeError
@@ -107,7 +110,7 @@ class Index(Op):
     """y = x[key]: dL/dx is zero but where a value was taken, and there the sum over the times it was."""
 
     def __init__(self, key: Any):
-        self.key: Any = key
+        self.key: Any = own_key(key)
         self.each_once: bool = takes_each_once(key)
 
     def forward(self, x: Array) -> Array:
@@ -131,6 +134,15 @@ class Index(Op):
 def are_integers(values: Sequence[Any]) -> bool:
     """Are all of these integers of Python or NumPy, and none a bool?"""
     return False not in [type(value) is int or is_whole_number(value, -math.inf) for value in values]
+
+
+def own_key(key: Any) -> Any:
+    """The key, with copies of its arrays and lists: the caller may change those before `backward` needs them."""
+    if isinstance(key, tuple):
+        return tuple([own_key(part) for part in key])
+    if is_array(key):
+        return plain_array("Index", key).copy()
+    return copy.deepcopy(key) if isinstance(key, list) else key
 
 
 def takes_each_once(key: Any) -> bool:

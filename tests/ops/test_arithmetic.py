@@ -180,3 +180,34 @@ def test_operands_without_a_tensor(op):
 def test_operands_that_are_not_numbers(operand):
     with pytest.raises(DTypeError, match="cannot make an array of numbers"):
         mr.Tensor([1.0]) + operand
+
+
+# ---- at the edges of power and divide
+
+INF = np.inf
+EDGES = [  # a, b, d(a**b)/da, d(a**b)/db, as PyTorch
+    (0.0, 2.0, 0, 0), (0.0, 1.0, 1, 0), (0.0, 0.5, INF, 0), (0.0, 0.0, 0, 0), (-0.0, 2.0, 0, 0),
+    (2.0, 2.0, 4, 4 * np.log(2)), (INF, 0.0, 0, INF), (INF, 2.0, INF, INF), (INF, -1.0, 0, np.nan),
+    (-2.0, 0.0, 0, np.nan), (-2.0, 3.0, 12, np.nan),
+    (np.nan, 0.0, 0, np.nan), (0.0, INF, np.nan, 0), (0.0, -1.0, -INF, -INF), (0.0, np.nan, np.nan, np.nan),
+]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of the edges
+@pytest.mark.parametrize(("a", "b", "da", "db"), EDGES, ids=str)
+def test_the_gradients_of_power_at_0_and_at_infinity(a, b, da, db):
+    a, b = mr.Tensor(np.array([a]), requires_grad=True), mr.Tensor(np.array([b]), requires_grad=True)
+    (a ** b).sum().backward()
+    np.testing.assert_allclose([a.grad[0], b.grad[0]], [da, db])
+
+
+def test_a_base_of_0_gives_no_warning():
+    b = mr.Tensor(np.array([2.0, 0.0]), requires_grad=True)
+    (0.0 ** b).sum().backward()  # a warning is an error in these tests
+    np.testing.assert_array_equal(b.grad, [0, 0])
+
+
+def test_a_divisor_may_be_smaller_or_larger_than_its_square_can_be():
+    b = mr.Tensor(np.array([1e-30, 1e30], np.float32), requires_grad=True)
+    (mr.Tensor(np.array([1e-30, 1e30], np.float32)) / b).sum().backward()
+    np.testing.assert_allclose(b.grad, [-1e30, -1e-30], rtol=1e-6)

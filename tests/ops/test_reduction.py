@@ -82,3 +82,15 @@ def test_there_is_no_mean_and_no_maximum_of_no_values(reduction, message):
 def test_axes_that_are_refused(reduction, axis, message):
     with pytest.raises(ShapeError, match=f"^{reduction.__name__.title()}: {message}"):
         reduction(mr.Tensor(np.ones((2, 3))), axis)
+
+
+@pytest.mark.parametrize(("values", "share"), [
+    ([1.0, np.nan, 3.0], [0, 1, 0]), ([np.nan, 5.0, np.nan], [0.5, 0, 0.5]), ([np.inf, 1.0, np.inf], [0.5, 0, 0.5]),
+    ([-np.inf] * 3, [1 / 3] * 3),
+])
+@pytest.mark.parametrize("dy", [1.0, np.inf, np.nan])
+def test_a_maximum_that_is_not_finite_gets_the_gradient_and_nothing_else_does(values, share, dy):
+    x = mr.Tensor(np.array([values, [0, 1, 2]]), requires_grad=True)
+    x.max(axis=1).backward(np.array([dy, 1]))
+    np.testing.assert_array_equal(x.grad[0], np.where(share, np.multiply(np.maximum(share, 0.1), dy), 0))
+    np.testing.assert_array_equal(x.grad[1], [0, 0, 1])
