@@ -1,5 +1,6 @@
 """Activations: ReLU, sigmoid, tanh."""
 from minires.arrays.backend import Array, array_module
+from minires.arrays.masks import keep_where
 from minires.arrays.threads import elementwise
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
@@ -21,7 +22,7 @@ def tanh(x: Tensor) -> Tensor:
 
 
 class ReLU(Op):
-    """y = max(x, 0): the gradient passes where y > 0."""
+    """y = max(x, 0): the gradient passes where y > 0, and where y is NaN, so that no unit with NaN seems dead."""
 
     # ---- the definition
 
@@ -32,9 +33,10 @@ class ReLU(Op):
         return y
 
     def plain_backward(self, dy: Array) -> Array:
-        """dx = dy where y > 0, else 0."""
+        """dx = 0 where y is 0, else dy."""
+        xp = array_module(dy)
         y = self.saved
-        dx = dy * (y > 0)
+        dx = xp.where(y == 0, 0, dy)
         return dx
 
     # ---- the fast form
@@ -44,9 +46,9 @@ class ReLU(Op):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """dx = dy where y > 0, else 0."""
+        """dx = 0 where y is 0, else dy."""
         y = self.saved
-        dx = elementwise(pass_where_positive, dy, y)
+        dx = elementwise(pass_where_alive, dy, y)
         return dx
 
 
@@ -55,9 +57,9 @@ def rectify(x: Array, out: Array) -> Array:
     return array_module(x).maximum(x, 0, out=out)
 
 
-def pass_where_positive(dy: Array, y: Array, out: Array) -> Array:
-    """out = dy where y > 0, and 0 elsewhere."""
-    return array_module(dy).multiply(dy, y > 0, out=out)    # ten times faster than where(y > 0, dy, 0)
+def pass_where_alive(dy: Array, y: Array, out: Array) -> Array:
+    """out = 0 where y = max(x, 0) is 0, and dy elsewhere, also where y is NaN."""
+    return keep_where(y != 0, dy, out)
 
 
 class Sigmoid(Op):

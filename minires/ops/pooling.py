@@ -4,9 +4,14 @@ Windows are visited by their offset: for each of the KH·KW places in a window, 
 place of every window at once.
 """
 import math
+from types import ModuleType
+
+import numpy as np
 
 from minires.arguments import IntOrPair, pair
 from minires.arrays.backend import Array, array_module
+from minires.arrays.masks import keep_where, may_hold_any
+from minires.arrays.sums import mean_over
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, ShapeError
@@ -14,7 +19,7 @@ from minires.ops.kernels.layout import zeros_channels_last
 
 
 def max_pool2d(x: Tensor, kernel_size: IntOrPair, stride: IntOrPair | None = None, padding: IntOrPair = 0) -> Tensor:
-    """The largest value of each window. Padding never wins.
+    """The largest value of each window; NaN where it holds one. Padding never wins.
 
     Args:
         x: (N, C, H, W).
@@ -22,7 +27,7 @@ def max_pool2d(x: Tensor, kernel_size: IntOrPair, stride: IntOrPair | None = Non
 
     Returns:
         (N, C, OH, OW), with OH = (H + 2·padding - KH) // stride + 1. Where several values of a window are equal, the
-        first in reading order gets the gradient.
+        first in reading order gets the gradient; of several that are NaN, the last, as in PyTorch.
 
     Raises:
         ShapeError: x is not (N, C, H, W), or the kernel is larger than the padded image.
@@ -94,7 +99,7 @@ class Pool2d(Op):
 
 
 class MaxPool2d(Pool2d):
-    """y = max over each window: the first largest gets the gradient."""
+    """y = max over each window: the first largest gets the gradient; NaN is larger than all, and the last NaN gets it."""
 
     # ---- the definition
 
@@ -120,9 +125,11 @@ class MaxPool2d(Pool2d):
         dx_padded = xp.zeros(x_padded.shape, dtype=dy.dtype)                 # (N, C, H + 2 PH, W + 2 PW)
         for i in range(y.shape[2]):
             for j in range(y.shape[3]):
-                window = x_padded[:, :, i * SH:i * SH + KH, j * SW:j * SW + KW]
-                largest = window.reshape(N, C, KH * KW).argmax(axis=2)       # (N, C), counted in reading order
-                row, column = i * SH + largest // KW, j * SW + largest % KW  # (N, C), (N, C)
+                top, left = max(i * SH, PH), max(j * SW, PW)                 # padding never wins, against -inf neither
+                window = x_padded[:, :, top:min(i * SH + KH, PH + H), left:min(j * SW + KW, PW + W)]
+                kw = window.shape[3]
+                largest = first_largest(xp, window.reshape(N, C, -1))        # (N, C), counted in reading order
+                row, column = top + largest // kw, left + largest % kw       # (N, C), (N, C)
                 dx_padded[n, c, row, column] += dy[:, :, i, j]
         dx = dx_padded[:, :, PH:PH + H, PW:PW + W]                           # -> (N, C, H, W)
         return dx
@@ -143,14 +150,22 @@ class MaxPool2d(Pool2d):
 
     def backward(self, dy: Array) -> Array:
         """dx = Σ dy over the windows of which x is the first largest."""
+        xp = array_module(dy)
         shape, x_padded, y = self.saved
         OH, OW = y.shape[2:]
+        inside = self.padded(xp.ones((1, 1, *shape[2:]), dtype=y.dtype), 0) == 1      # where padding cannot win
         dx_padded = zeros_channels_last(x_padded.shape, dy)                           # (N, C, H + 2 PH, W + 2 PW)
-        unclaimed = dy.copy(order="K")                                       # what no place of the window has taken yet
-        for x_place, dx_place in zip(self.places(x_padded, OH, OW), self.places(dx_padded, OH, OW), strict=True):
-            claimed = unclaimed * (x_place == y)
-            dx_place += claimed
-            unclaimed -= claimed
+        places = list(zip(*[self.places(x, OH, OW) for x in (x_padded, inside, dx_padded)], strict=True))
+        unclaimed = xp.ones_like(y, dtype=bool)                              # windows whose gradient no place has taken yet
+        for x_place, inside_place, dx_place in places:
+            claimed = (x_place == y) & inside_place & unclaimed
+            dx_place += keep_where(claimed, dy)
+            unclaimed ^= claimed
+        if may_hold_any(unclaimed):                                          # by NaN, which equals nothing
+            for x_place, _, dx_place in reversed(places):
+                claimed = (x_place != x_place) & unclaimed
+                dx_place += keep_where(claimed, dy)
+                unclaimed ^= claimed
         dx = self.without_padding(dx_padded, shape)                          # -> (N, C, H, W)
         return dx
 
@@ -170,7 +185,7 @@ class AvgPool2d(Pool2d):
         for i in range(OH):
             for j in range(OW):
                 window = x_padded[:, :, i * SH:i * SH + KH, j * SW:j * SW + KW]
-                y[:, :, i, j] = window.mean(axis=(2, 3))                     # (N, C, KH, KW) -> (N, C)
+                y[:, :, i, j] = mean_over(window, (2, 3))                    # (N, C, KH, KW) -> (N, C)
         return y
 
     def plain_backward(self, dy: Array) -> Array:
@@ -178,13 +193,13 @@ class AvgPool2d(Pool2d):
         xp = array_module(dy)
         N, C, H, W = self.saved
         (KH, KW), (SH, SW), (PH, PW) = self.kernel_size, self.stride, self.padding
-        share = dy / (KH * KW)                                               # (N, C, OH, OW)
-        dx_padded = xp.zeros((N, C, H + 2 * PH, W + 2 * PW), dtype=dy.dtype)
+        share = dy.astype(np.float64) / (KH * KW)                            # (N, C, OH, OW)
+        dx_padded = xp.zeros((N, C, H + 2 * PH, W + 2 * PW), dtype=np.float64)
         for i in range(dy.shape[2]):
             for j in range(dy.shape[3]):
                 window = dx_padded[:, :, i * SH:i * SH + KH, j * SW:j * SW + KW]
                 window += share[:, :, i, j, None, None]                      # (N, C, KH, KW) + (N, C, 1, 1)
-        dx = dx_padded[:, :, PH:PH + H, PW:PW + W]                           # -> (N, C, H, W)
+        dx = dx_padded[:, :, PH:PH + H, PW:PW + W].astype(dy.dtype)          # -> (N, C, H, W)
         return dx
 
     # ---- the fast form
@@ -194,21 +209,21 @@ class AvgPool2d(Pool2d):
         OH, OW = self.output_size(x)
         self.saved = x.shape
         first, *others = self.places(self.padded(x, 0), OH, OW)
-        y = first.copy(order="K")                                            # (N, C, OH, OW), in the memory order of x
+        total = first.astype(np.float64)                                     # (N, C, OH, OW), in the memory order of x
         for place in others:
-            y += place
-        y /= math.prod(self.kernel_size)
-        return y
+            total += place
+        total /= math.prod(self.kernel_size)
+        return total.astype(x.dtype)
 
     def backward(self, dy: Array) -> Array:
         """dx = Σ dy / (KH KW) over the windows that hold x."""
         N, C, H, W = self.saved
         PH, PW = self.padding
-        dx_padded = zeros_channels_last((N, C, H + 2 * PH, W + 2 * PW), dy)
-        share = dy / math.prod(self.kernel_size)                             # (N, C, OH, OW)
+        share = dy.astype(np.float64) / math.prod(self.kernel_size)          # (N, C, OH, OW)
+        dx_padded = zeros_channels_last((N, C, H + 2 * PH, W + 2 * PW), share)
         for place in self.places(dx_padded, *dy.shape[2:]):
             place += share
-        dx = self.without_padding(dx_padded, self.saved)                     # -> (N, C, H, W)
+        dx = self.without_padding(dx_padded, self.saved).astype(dy.dtype)    # -> (N, C, H, W)
         return dx
 
 
@@ -219,7 +234,7 @@ class GlobalAvgPool2d(Op):
         if x.ndim != 4 or 0 in x.shape[2:]:
             raise ShapeError(f"{self.title}: expected x (N, C, H, W) with at least one pixel, got shape {x.shape}")
         self.saved = x.shape
-        return x.mean(axis=(2, 3))                                           # (N, C, H, W) -> (N, C)
+        return mean_over(x, (2, 3))                                          # (N, C, H, W) -> (N, C)
 
     def backward(self, dy: Array) -> Array:
         """dx = dy / (H W) at each pixel."""
@@ -228,3 +243,10 @@ class GlobalAvgPool2d(Op):
         dx = xp.empty((N, H, W, C), dtype=dy.dtype).transpose(0, 3, 1, 2)    # fresh, in the memory order of the next op
         dx[...] = (dy / (H * W))[:, :, None, None]                           # (N, C, 1, 1) -> (N, C, H, W)
         return dx
+
+
+def first_largest(xp: ModuleType, values: Array) -> Array:
+    """The place of the first largest along the last axis; of the last NaN where there is one, as in PyTorch."""
+    is_nan = values != values
+    last_nan = values.shape[-1] - 1 - is_nan[..., ::-1].argmax(axis=-1)
+    return xp.where(is_nan.any(axis=-1), last_nan, values.argmax(axis=-1))

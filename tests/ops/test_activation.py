@@ -1,4 +1,6 @@
 """ReLU, sigmoid and tanh: their values, their gradients at 0 and far away."""
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,14 @@ def test_any_shape_is_kept(function, shape):
 def test_an_array_is_refused_and_told_to_be_wrapped(function):
     with pytest.raises(DTypeError, match=r"expected tensors, got ndarray: wrap arrays in mr\.Tensor"):
         function(np.zeros(3))
+
+
+@pytest.mark.parametrize("form", [contextlib.nullcontext, mr.reference_ops], ids=["fast", "plain"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relu_lets_the_gradient_of_nan_pass_and_stops_any_where_it_is_dead(form, dtype):
+    x = np.array([1, np.nan, -3, np.inf, -np.inf, 0, -1, 2, -0.0], dtype)
+    dy = np.array([2, 3, np.inf, 4, np.nan, -np.inf, -5, np.nan, 1], dtype)
+    tensor = mr.Tensor(x, requires_grad=True)
+    with form():
+        ops.relu(tensor).backward(dy)
+    np.testing.assert_array_equal(tensor.grad, [2, 3, 0, 4, 0, 0, 0, np.nan, 0])

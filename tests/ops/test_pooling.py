@@ -131,3 +131,23 @@ def test_sizes_that_are_refused(pool, arguments, message):
 def test_global_average_pooling_needs_pixels(shape):
     with pytest.raises(ShapeError, match=r"GlobalAvgPool2d: expected x \(N, C, H, W\) with at least one pixel, got shape"):
         ops.global_avg_pool2d(mr.Tensor(np.ones(shape)))
+
+
+NAN, INF = np.nan, np.inf
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
+@pytest.mark.parametrize(("x", "arguments", "right"), [
+    ([[1, NAN], [3, 2]], (2,), [[0, 1], [0, 0]]),
+    ([[NAN, 1], [NAN, INF]], (2,), [[0, 0], [1, 0]]),  # the last NaN, as in PyTorch
+    ([[-INF, -INF], [-INF, -INF]], (3, 2, 1), [[1, 0], [0, 0]]),
+    ([[-INF, -INF], [-INF, -INF]], (2, 1, 1), [[4, 2], [2, 1]]),
+    ([[INF, 1], [INF, 2]], (2,), [[1, 0], [0, 0]]),
+], ids=["NaN", "two NaN", "-inf beside padding", "-inf, several windows", "inf"])
+def test_a_maximum_that_is_not_finite_gets_the_gradient(x, arguments, right, plain):
+    for dy in (1.0, INF):
+        tensor = mr.Tensor(np.array([[x]]), requires_grad=True)
+        with mr.reference_ops(plain):
+            y = ops.max_pool2d(tensor, *arguments)
+            y.backward(np.full(y.shape, dy))
+        np.testing.assert_array_equal(tensor.grad[0, 0], np.where(right, np.maximum(right, 0.1) * dy, 0))
