@@ -5,17 +5,18 @@ from typing import Any
 
 from minires.arguments import IntOrPair, pair, whole_number
 from minires.arrays.backend import Array, array_module
+from minires.arrays.sums import sum_over
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import ShapeError
 from minires.ops.kernels.correlation import (
-    Geometry,
     backward_from_columns_of_dy,
     correlate,
     full_padding,
     input_gradient,
     weight_gradient,
 )
+from minires.ops.kernels.geometry import Geometry
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: IntOrPair = 1, padding: IntOrPair = 0,
@@ -103,7 +104,7 @@ class Conv2d(Op):
                             dx_padded[:, ins, row, column] += dy_pixel @ weight[outs, :, kh, kw]   # (N, O) @ (O, C)
                             dweight[outs, :, kh, kw] += dy_pixel.T @ x_pixel                       # (O, N) @ (N, C)
         dx = dx_padded[:, :, g.top:g.top + H, g.left:g.left + W]                 # -> (N, C, H, W)
-        dbias = dy.sum(axis=(0, 2, 3))                                           # (N, O, OH, OW) -> (O,)
+        dbias = sum_over(dy, (0, 2, 3))                                          # (N, O, OH, OW) -> (O,)
         return dx, dweight, dbias
 
     def group_slices(self, weight: Array) -> list[tuple[slice, slice]]:
@@ -142,7 +143,7 @@ class Conv2d(Op):
                      for outs, ins in self.group_slices(weight)]
             dx = xp.concatenate([dx for dx, _ in parts], axis=1) if self.needs_grad[0] else None
             dweight = xp.concatenate([dweight for _, dweight in parts]) if self.needs_grad[1] else None
-        dbias = dy.sum(axis=(0, 2, 3)) if self.needs_grad[2] else None           # (N, O, OH, OW) -> (O,)
+        dbias = sum_over(dy, (0, 2, 3)) if self.needs_grad[2] else None           # (N, O, OH, OW) -> (O,)
         return dx, dweight, dbias
 
     def backward_of_group(self, xp: ModuleType, x: Array, weight: Array, dy: Array, g: Geometry) -> Any:

@@ -13,27 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minires.arrays.backend import Array, strided_view
+from minires.arrays.backend import Array, looks_finite, strided_view
 from minires.arrays.blocking import cuts_products, panel_bytes, rows_of_one_product
 from minires.arrays.memory import empty
 from minires.arrays.threads import over_ranges
-
-
-class Geometry(NamedTuple):
-    """The sizes of one convolution: padding on each side, and the number of outputs."""
-
-    KH: int
-    KW: int
-    SH: int
-    SW: int
-    DH: int
-    DW: int
-    top: int
-    bottom: int
-    left: int
-    right: int
-    OH: int
-    OW: int
+from minires.ops.kernels import by_places
+from minires.ops.kernels.geometry import Geometry
 
 
 def is_pointwise(g: Geometry) -> bool:
@@ -66,21 +51,30 @@ def plan_of(xp: ModuleType, g: Geometry, C: int, O: int) -> Plan:
 
 
 def correlate(xp: ModuleType, images: Array, kernels: Array, g: Geometry) -> Array:
-    """The correlation of images (N, H, W, C) with kernels (KH, KW, C, O): (N, OH, OW, O)."""
+    """The correlation of images (N, H, W, C) with kernels (KH, KW, C, O): (N, OH, OW, O).
+
+    Where P neighbouring outputs are made at once, zeros in the kernels meet the pixels that only the others of the P see,
+    and zero times infinity is NaN. All P·O numbers met those pixels, so one of them tells whether there was such a pixel;
+    then all is computed anew, without zeros.
+    """
     N, C, O = len(images), images.shape[3], kernels.shape[3]
     plan = plan_of(xp, g, C, O)
     y = empty(plan.xp, (N, g.OH, g.OW, O), plan.xp.result_type(images, kernels))
-    kernels = side_by_side(kernels, g, plan)                                     # (KH, KW, C, O) -> (KH, KW', C, P·O)
+    narrow, kernels = kernels, side_by_side(kernels, g, plan)                    # (KH, KW, C, O) -> (KH, KW', C, P·O)
     y_wide = y.reshape(N, g.OH, plan.g.OW, plan.P * O)                           # (N, OH, OW, O) -> (N, OH, OW/P, P·O)
     kernels = kernels.reshape(plan.parts, -1, plan.P * O)                        # -> (parts, K, P·O)
 
     def work(some):
-        scratch = None
+        scratch, finite = None, True
         for block, columns in column_panels(images[some], plan):
-            scratch = multiply(columns, kernels, y_wide[some][block], plan, scratch)   # (n, rows, OW, K) @ (K, O), summed
+            made = y_wide[some][block]
+            scratch = multiply(columns, kernels, made, plan, scratch)            # (n, rows, OW, K) @ (K, O), summed
+            finite = finite and (plan.P == 1 or looks_finite(made.reshape(-1)[::plan.P * O]))
+        return finite
 
-    over_ranges(work, N, y)
-    return y
+    if all(over_ranges(work, N, y)):
+        return y
+    return by_places.correlate(xp, images, narrow, g)
 
 
 def weight_gradient(xp: ModuleType, images: Array, dy: Array, g: Geometry) -> Array:
@@ -107,6 +101,9 @@ def backward_from_columns_of_dy(xp: ModuleType, images: Array, weight: Array, dy
 
     Input pixel (h, w) met kernel place (kh, kw) where the output was (h - kh·DH, w - kw·DW). So with dy padded, dx is a
     correlation with the kernel turned by 180°, and dweight is the product of the same columns with the image.
+
+    The zeros around dy meet weights and pixels that no output met, and dy does not meet the zeros around the image. That
+    matters where a weight, a pixel or a dy is not finite. The last two show in dweight, as each of them met the other.
     """
     (N, H, W, C), O = images.shape, dy.shape[3]
     top, bottom, left, right = full_padding(g)
@@ -129,6 +126,8 @@ def backward_from_columns_of_dy(xp: ModuleType, images: Array, weight: Array, dy
         return dturned
 
     total: Any = sum(over_ranges(work, N, dx))                                   # (parts, K, P·C)
+    if not (looks_finite(weight) and looks_finite(total if wants_dweight else dy)):
+        return by_places.gradients(xp, images.reshape(N, H, W, C), weight.transpose(2, 3, 1, 0), dy, g)
     dturned = total.reshape(g.KH, plan.g.KW, O, plan.P * C)
     dweight = gather_side_by_side(dturned, of_dy, plan.P)[::-1, ::-1]            # -> (KH, KW, O, C), turned back
     return dx, dweight.transpose(0, 1, 3, 2)                                     # (KH, KW, O, C) -> (KH, KW, C, O)
@@ -290,6 +289,8 @@ def input_gradient(xp: ModuleType, shape: tuple[int, ...], weight: Array, dy: Ar
     each of them dx is a correlation of dy, at stride 1, with those places of the kernel, turned by 180°.
     """
     N, H, W, C = shape
+    if not looks_finite(weight):                                                 # zeros beside dy would meet it
+        return by_places.gradients(xp, xp.zeros(shape, dtype=dy.dtype), weight.transpose(2, 3, 1, 0), dy, g)[0]
     dx = xp.zeros((N, H, W, C), dtype=dy.dtype)
     for p in range(min(g.SH, H)):
         rows = Grid.of_pixels(p, H, g.SH, g.DH, g.KH, g.top, g.OH)
