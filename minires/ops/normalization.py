@@ -2,7 +2,7 @@
 import numpy as np
 
 from minires.arguments import flag, number
-from minires.arrays.backend import Array, array_module, check_one_device
+from minires.arrays.backend import Array, array_module, check_one_device, looks_finite, plain_array
 from minires.arrays.memory import empty
 from minires.arrays.threads import over_ranges
 from minires.engine.op import Op
@@ -71,16 +71,14 @@ class BatchNorm(Op):
         weight, bias = weight.astype(x.dtype, copy=False), bias.astype(x.dtype, copy=False)   # y has x's precision
         axes, per_channel = ((0, 2, 3), (1, -1, 1, 1)) if x.ndim == 4 else ((0,), (1, -1))   # (C,) lined up with x
         if self.training:
-            mean = x.mean(axis=axes)                                             # (N, C, H, W) -> (C,)
+            mean = x.mean(axis=axes, dtype=np.float64)                           # (N, C, H, W) -> (C,)
             var = ((x - mean.reshape(per_channel)) ** 2).mean(axis=axes)         # (N, C, H, W) -> (C,)
             self.update_running_statistics(mean, var, x.size // x.shape[1])
         else:
-            mean, var = self.running_mean.astype(x.dtype), self.running_var.astype(x.dtype)
+            mean, var = self.running_mean.astype(np.float64), self.running_var.astype(np.float64)
         inv_std = 1 / xp.sqrt(var + self.eps)
-        x_hat = (x - mean.reshape(per_channel)) * inv_std.reshape(per_channel)
-        y = weight.reshape(per_channel) * x_hat + bias.reshape(per_channel)
-        self.saved = x, weight, mean, inv_std
-        return y
+        self.saved = x, weight, mean.astype(x.dtype), inv_std.astype(x.dtype)     # rounded, as PyTorch saves them
+        return self.scaled_and_shifted(x, weight, bias, mean, inv_std)
 
     def plain_backward(self, dy: Array) -> tuple[Array | None, ...]:
         """dx = (dx_hat - mean(dx_hat) - x_hat · mean(dx_hat · x_hat)) · inv_std; in evaluation dx_hat · inv_std
@@ -88,12 +86,12 @@ class BatchNorm(Op):
         dbias = Σ dy
 
         With dx_hat = dy · weight; means and sums run over all values of a channel (Ioffe and Szegedy 2015, section 3).
-        With `freeze_statistics`, dx is that of evaluation.
+        With `freeze_statistics`, dx is that of evaluation. All is computed in float64.
         """
-        x, weight, mean, inv_std = self.saved
+        x, weight, mean, inv_std = [values.astype(np.float64) for values in self.saved]
         axes, per_channel = ((0, 2, 3), (1, -1, 1, 1)) if x.ndim == 4 else ((0,), (1, -1))
         x_hat = (x - mean.reshape(per_channel)) * inv_std.reshape(per_channel)
-        dbias = dy.sum(axis=axes)                                                # (N, C, H, W) -> (C,)
+        dbias = dy.sum(axis=axes, dtype=np.float64)                              # (N, C, H, W) -> (C,)
         dweight = (dy * x_hat).sum(axis=axes)                                    # (N, C, H, W) -> (C,)
         dx_hat = dy * weight.reshape(per_channel)
         if self.freeze_statistics or not self.training:
@@ -102,7 +100,14 @@ class BatchNorm(Op):
             through_mean = dx_hat.mean(axis=axes).reshape(per_channel)           # x moves the mean ...
             through_var = x_hat * (dx_hat * x_hat).mean(axis=axes).reshape(per_channel)   # ... and the variance
             dx = (dx_hat - through_mean - through_var) * inv_std.reshape(per_channel)
-        return dx, dweight, dbias
+        return dx.astype(dy.dtype), dweight.astype(dy.dtype), dbias.astype(dy.dtype)
+
+    def scaled_and_shifted(self, x: Array, weight: Array, bias: Array, mean: Array, inv_std: Array) -> Array:
+        """weight · (x - mean) · inv_std + bias, in float64 and rounded once."""
+        per_channel = (1, -1, 1, 1) if x.ndim == 4 else (1, -1)                  # (C,) lined up with x
+        x_hat = (x - mean.reshape(per_channel)) * inv_std.reshape(per_channel)
+        y = weight.reshape(per_channel) * x_hat + bias.reshape(per_channel)
+        return y.astype(x.dtype)
 
     # ---- the fast form
 
@@ -114,11 +119,14 @@ class BatchNorm(Op):
             mean, var = batch_statistics(xp, lines, C)                               # (C,) in float64
             self.update_running_statistics(mean, var, x.size // C)
         else:
-            mean, var = self.running_mean, self.running_var
+            mean, var = self.running_mean.astype(np.float64), self.running_var.astype(np.float64)
         inv_std = 1 / xp.sqrt(var + self.eps)
-        self.saved = x, weight.astype(x.dtype, copy=False), mean.astype(x.dtype), inv_std.astype(x.dtype)
+        weight, bias = weight.astype(x.dtype, copy=False), bias.astype(x.dtype, copy=False)
+        self.saved = x, weight, mean.astype(x.dtype), inv_std.astype(x.dtype)     # rounded, as PyTorch saves them
         scale = weight * inv_std
         shift = bias - mean * scale                                              # y = scale · x + shift, per channel
+        if not looks_finite(shift):
+            return self.scaled_and_shifted(x, weight, bias, mean, inv_std)       # where inf · x - inf would be NaN
         scale, shift = spread(xp, [scale, shift], lines)                         # (C,) -> (T·C,)
         y = empty(xp, lines.shape, lines.dtype)
 
@@ -139,6 +147,8 @@ class BatchNorm(Op):
         dbias, dy_dot_centred = gradient_sums(xp, dy_lines, x_lines, mean, C)        # Σ dy and Σ dy (x - mean), (C,)
         dweight = dy_dot_centred * inv_std
         a = weight * inv_std
+        if not looks_finite(dbias + dweight + a):
+            return self.plain_backward(dy)                                       # where inf - inf in another order is NaN
         dx = empty(xp, x_lines.shape, dy.dtype)
         if self.freeze_statistics or not self.training:
             [a] = spread(xp, [a], dy_lines)                                      # (C,) -> (T·C,)
@@ -179,6 +189,7 @@ def check_arguments(op: BatchNorm, x: Array, weight: Array, bias: Array) -> None
     if isinstance(op.running_mean, Tensor) or isinstance(op.running_var, Tensor):
         raise DTypeError(f"{op.title}: running_mean and running_var are arrays, updated in place: pass .data of a Tensor")
     for name, values in (("running_mean", op.running_mean), ("running_var", op.running_var)):
+        plain_array(op.title, values)  # raises where it is a masked array
         if getattr(values, "dtype", None) not in (np.float32, np.float64):
             got = values.dtype if hasattr(values, "dtype") else type(values).__name__
             raise DTypeError(f"{op.title}: {name} is updated in place: expected an array of float32 or float64, got {got}")

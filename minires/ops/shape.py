@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from minires.arguments import is_whole_number, shown
 from minires.arrays.backend import Array, array_module, is_array, item, plain_array
 from minires.engine.op import Op

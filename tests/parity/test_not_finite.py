@@ -1,0 +1,74 @@
+"""NaN, inf and -inf go to the places where PyTorch sends them, in every op that PyTorch has: forward and backward."""
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the comparison needs PyTorch: pip install minires[parity]")
+from torch.nn import functional
+
+import minires as mr
+from minires.ops.normalization import BatchNorm
+from tests.ops.test_not_finite import EVERY_CASE, NAMES, SEEDS, assert_same_kinds, results, spoiled_call
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of what is done here on purpose
+
+
+def batch_norm(training):
+    def function(x, weight, bias):
+        mean, var = torch.linspace(-1, 1, 3, dtype=x.dtype), torch.linspace(0.5, 2, 3, dtype=x.dtype)
+        return functional.batch_norm(x, mean, var, weight, bias, training)
+    return function
+
+
+def conv2d(*arguments):
+    return lambda x, weight, bias=None: functional.conv2d(x, weight, bias, *arguments)
+
+
+THEIRS = {
+    "Add broadcast": torch.add, "Subtract broadcast": torch.subtract, "Multiply broadcast": torch.multiply,
+    "Divide broadcast": torch.divide, "Power broadcast": torch.pow, "Negate": torch.negative,
+    "MatMul matrices": torch.matmul, "MatMul stacks": torch.matmul, "MatMul vectors": torch.matmul,
+    "ReLU": torch.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "Exp": torch.exp, "Log": torch.log,
+    "Linear bias": functional.linear, "Linear no bias": functional.linear,
+    "Sum axis": lambda x: x.sum(1), "Sum keepdims": lambda x: x.sum((0, -1), keepdim=True), "Mean axis": lambda x: x.mean(1),
+    "Max all": torch.max,
+    "Reshape": lambda x: x.reshape(3, -1), "Flatten": lambda x: x.flatten(1), "Transpose": lambda x: x.permute(1, 2, 0),
+    "Index taken twice": lambda x: x[[2, 0, 2]], "Cast": lambda x: x.to(x.dtype),
+    "ShortcutAdd": torch.add,
+    "CrossEntropy": lambda x: functional.cross_entropy(x, torch.tensor([2, 0, 1, 2])),
+    "MaxPool2d overlapping": lambda x: functional.max_pool2d(x, 3, 2, 1),
+    "MaxPool2d overlapping, padding": lambda x: functional.max_pool2d(x, 3, 2, 1),
+    "MaxPool2d pairs": lambda x: functional.max_pool2d(x, 2),
+    "AvgPool2d overlapping": lambda x: functional.avg_pool2d(x, (3, 2), 1, 1),
+    "AvgPool2d overlapping, padding": lambda x: functional.avg_pool2d(x, 3, 2, 1),
+    "GlobalAvgPool2d": lambda x: x.mean((2, 3)),
+    "BatchNorm training": batch_norm(True), "BatchNorm eval": batch_norm(False),
+    "BatchNorm training, (N, C)": batch_norm(True),
+    "Conv2d padding": conv2d(1, 1), "Conv2d stride": conv2d(2, 1), "Conv2d dilation": conv2d(1, 0, 2),
+    "Conv2d groups": conv2d(1, 1, 1, 2), "Conv2d 1 x 1, no bias": conv2d(), "Conv2d 4 at once": conv2d(1, 1),
+    "Conv2d 2 at once": conv2d(1, 1), "Conv2d stride, 2 at once": conv2d(2, 1), "Conv2d 5 x 5": conv2d(1, 2),
+    "Conv2d more padding than a kernel sees": conv2d(1, 2), "Conv2d wide": conv2d(1, 1),
+    "Conv2d wide, groups": conv2d(1, 1, 1, 2), "Conv2d a row": conv2d(),
+}
+NOT_THEIRS = {"Max axis",  # amax shares a gradient of inf as inf · 0, and max(axis) picks one of several
+              "Index slices", "ToDevice", "ZeroPadShortcut stride"}  # PyTorch has no negative steps, nor the others
+
+
+def test_every_case_has_its_counterpart_or_is_named():
+    assert set(NAMES) == set(THEIRS) | NOT_THEIRS
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for case, name in zip(EVERY_CASE, NAMES, strict=True)
+                                  if name in THEIRS])
+@pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
+def test_each_goes_where_pytorch_sends_it(case, plain):
+    theirs = THEIRS[f"{case.op.__name__} {case.name}".strip()]
+    for seed in SEEDS:
+        arrays, dy = spoiled_call(case, seed)
+        if case.op is BatchNorm:  # PyTorch's scale · x + shift is inf - inf where the definition has a weight of inf
+            arrays[1] = np.where(np.isinf(arrays[1]), 1, arrays[1])
+        tensors = [torch.tensor(x, requires_grad=True) for x in arrays]
+        y = theirs(*tensors)
+        y.backward(torch.tensor(dy))
+        with mr.reference_ops(plain):
+            found = results(case, arrays, dy)
+        assert_same_kinds(found, [y.detach().numpy(), *(x.grad.numpy() for x in tensors)])
