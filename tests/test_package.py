@@ -62,3 +62,12 @@ def test_every_error_is_ours_and_a_builtin_one():
     for error in errors:
         if error is not mr.MiniresError:
             assert any(base.__module__ == "builtins" and base is not Exception for base in error.__mro__[1:-3]), error
+
+
+def test_a_folder_of_the_same_name_does_not_hide_the_package(tmp_path):
+    """Such as a clone's own, in the folder around it: Python takes it for a package without `__init__.py`."""
+    (tmp_path / "minires").mkdir()
+    for code in (["-m", "minires", "lessons"], ["-c", "import minires; print(minires.Tensor)"]):
+        done = subprocess.run([sys.executable, *code], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "plain_vs_residual" in done.stdout or "class" in done.stdout
