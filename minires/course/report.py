@@ -1,12 +1,13 @@
 """What the lessons found, gathered: the claims page (Markdown) and the report of a course (one HTML file)."""
 import base64
+import html
 from collections.abc import Sequence
-from html import escape
 
 import minires
 from minires.course.claims import POST
 from minires.course.claims_page import HEAD, lessons_of, overall_verdict, row_cells, rows_by_claim, runs_text
 from minires.course.run import Run
+from minires.text.plain import plain
 from minires.text.tables import html_row, html_table
 
 
@@ -20,10 +21,10 @@ def course_report(runs: Sequence[Run]) -> str:
     judged = [result for result in results if not result["tiny"]]
     summary = runs_text(results) if results else "no lesson came to its end"
     parts = ["<h1>minires: the course</h1>",
-             f"<p>minires {escape(minires.__version__)}; {escape(summary)}.</p>",
+             f"<p>minires {_escape(minires.__version__)}; {_escape(summary)}.</p>",
              _table(("", "lesson", "outcome", "seconds"),
-                    [(run.lesson.number, f'<a href="#{escape(run.lesson.path.stem)}">{escape(run.lesson.title)}</a>',
-                      escape(run.outcome), f"{run.seconds:.0f}") for run in runs], is_html=True)]
+                    [(run.lesson.number, f'<a href="#{_escape(run.lesson.path.stem)}">{_escape(run.lesson.title)}</a>',
+                      _escape(run.outcome), f"{run.seconds:.0f}") for run in runs], is_html=True)]
     parts += [_lesson_section(run) for run in runs]
     if judged:
         post, literature = rows_by_claim(judged)
@@ -40,22 +41,27 @@ def course_report(runs: Sequence[Run]) -> str:
 def _lesson_section(run):
     """One lesson in the report: question, outcome, figures, take-home, and the table of checks."""
     lesson = run.lesson
-    parts = [f'<h2 id="{escape(lesson.path.stem)}">{escape(lesson.number)} {escape(lesson.title)}</h2>',
-             f"<p><em>{escape(lesson.question)}</em></p>", f"<p>Outcome: <strong>{escape(run.outcome)}</strong></p>"]
+    parts = [f'<h2 id="{_escape(lesson.path.stem)}">{_escape(lesson.number)} {_escape(lesson.title)}</h2>',
+             f"<p><em>{_escape(lesson.question)}</em></p>", f"<p>Outcome: <strong>{_escape(run.outcome)}</strong></p>"]
     if run.results is None:
         return "\n".join(parts)
     for figure in run.results["figures"]:
         data = base64.b64encode((run.folder / figure["file"]).read_bytes()).decode("ascii")
-        caption = escape(figure["caption"])
+        caption = _escape(figure["caption"])
         parts.append(f'<figure><img src="data:image/png;base64,{data}" alt="{caption}"></figure>')
-    parts += [f"<p>{escape(sentence)}</p>" for sentence in run.results["take_home"]]
+    parts += [f"<p>{_escape(sentence)}</p>" for sentence in run.results["take_home"]]
     rows = run.results["rows"]
     if run.results["tiny"]:
         parts.append(_table(HEAD[:4], [row_cells(row)[:4] for row in rows]))
         return "\n".join(parts)
     parts.append(_table(HEAD, [row_cells(row) for row in rows]))
-    parts += [f"<p>{escape(row.comment)}</p>" for row in rows if row.comment and row.agrees]
+    parts += [f"<p>{_escape(row.comment)}</p>" for row in rows if row.comment and row.agrees]
     return "\n".join(parts)
+
+
+def _escape(text):
+    """Plain text as HTML."""
+    return html.escape(plain(text))
 
 
 def _table(head, rows, is_html=False):

@@ -16,6 +16,7 @@ from minires.arrays.backend import Array, MaybeNone, to_host
 from minires.arrays.norms import euclidean_norm
 from minires.engine.backward import BackwardStep
 from minires.engine.op import Op
+from minires.text.plain import plain
 from minires.text.tables import html_row, html_table
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -68,8 +69,8 @@ class StepSummary:
                 for gradient in self.gradients]
         table = html_table([html_row(("gradient", "shape", "norm"), "th", align), *rows])
         places = f"made at {place(self.made_at)}, backward at {place(self.code)}"
-        return (f"<div><b>{html.escape(self.op)}</b> {html.escape(self.layer)}<br>{html.escape(self.forward)}"
-                f"{table}<small>{html.escape(places)}</small></div>")
+        op, layer, forward, where = [html.escape(plain(text)) for text in (self.op, self.layer, self.forward, places)]
+        return f"<div><b>{op}</b> {layer}<br>{forward}{table}<small>{where}</small></div>"
 
 
 def step_as_html(step: BackwardStep) -> str:

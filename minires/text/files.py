@@ -42,7 +42,7 @@ def write_text(path: str | os.PathLike[str], text: str, attempt: str = "cannot w
     """
     path = path_of(attempt, path)
     with file_errors(attempt, path, ELSEWHERE):
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(path: str | os.PathLike[str], head: Iterable[Any], rows: Iterable[Iterable[Any]],
@@ -53,7 +53,7 @@ def write_csv(path: str | os.PathLike[str], head: Iterable[Any], rows: Iterable[
         FileError: the file cannot be written.
     """
     path = path_of(attempt, path)  # not a number: of those, `open` writes to the standard output, and closes it
-    with file_errors(attempt, path, ELSEWHERE), open(path, "w", encoding="utf-8", newline="") as file:
+    with file_errors(attempt, path, ELSEWHERE), _open_csv(path, "w") as file:
         writer = csv.writer(file)
         writer.writerow(head)
         writer.writerows(rows)
@@ -66,8 +66,13 @@ def append_csv(path: str | os.PathLike[str], rows: Iterable[Iterable[Any]]) -> N
         FileError: the file cannot be written.
     """
     path = path_of("cannot write", path)
-    with file_errors("cannot write", path, ELSEWHERE), open(path, "a", encoding="utf-8", newline="") as file:
+    with file_errors("cannot write", path, ELSEWHERE), _open_csv(path, "a") as file:
         csv.writer(file).writerows(rows)
+
+
+def _open_csv(path, mode):
+    """Half of a surrogate pair, which UTF-8 has no bytes for, is written as Python writes it: "\\ud800"."""
+    return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def write_figure(path: str | os.PathLike[str], figure: Figure) -> None:

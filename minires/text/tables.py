@@ -2,6 +2,8 @@
 import html
 from collections.abc import Collection, Iterable, Sequence
 
+from minires.text.plain import plain, plain_line
+
 MARKUP = "\\|*_<>[]`"  # characters that end a cell of a Markdown table, or start markup in it
 
 
@@ -53,7 +55,7 @@ def html_row(cells: Collection[object], tag: str = "td", align: Iterable[str] | 
 def html_cell(content: object, align: str = "", tag: str = "td", escape: bool = True) -> str:
     """A cell of a table in HTML, as `html_row` takes it."""
     style = f' style="text-align:{align}"' if align else ""
-    return f"<{tag}{style}>{html.escape(str(content)) if escape else content}</{tag}>"
+    return f"<{tag}{style}>{html.escape(plain(str(content))) if escape else content}</{tag}>"
 
 
 def markdown_table(head: Collection[str], rows: Iterable[Iterable[str]]) -> list[str]:
@@ -68,6 +70,7 @@ def markdown_row(cells: Iterable[str]) -> str:
 
 def markdown_text(text: str) -> str:
     """Plain text as Markdown: it cannot end a cell of a table or start markup in it."""
+    text = plain_line(text)
     for character in MARKUP:
         text = text.replace(character, "\\" + character)
     return text

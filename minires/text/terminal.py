@@ -1,11 +1,16 @@
 """What a terminal gets: a line that counts long work, and text that it can encode."""
 
+import contextlib
+import errno
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 Item = TypeVar("Item")
+
+GONE = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF)  # a pipe without a reader; a terminal that was closed
 
 
 def accept_any_text() -> None:
@@ -13,6 +18,31 @@ def accept_any_text() -> None:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:  # a notebook's has none, and takes any text
         reconfigure(errors="replace")
+
+
+def tell(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
+    """Print, to the standard output where `stream` is None; work goes on where nobody can read it any more.
+
+    A terminal that was closed, or a pipe whose reader has gone, gets nothing from then on.
+    """
+    stream = sys.stdout if stream is None else stream
+    if stream is None:  # a program without a console has none
+        return
+    try:
+        print(text, end=end, file=stream, flush=True)
+    except (ValueError, RuntimeError):  # closed by the program; a signal's message in the midst of another
+        pass
+    except OSError as error:
+        if error.errno in GONE:
+            _discard_from_now_on(stream)
+
+
+def _discard_from_now_on(stream):
+    """What waits in the stream's buffer, too: Python would fail to write it at the end of the program."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def progress(items: Iterable[Item], label: str) -> Iterator[Item]:

@@ -19,6 +19,7 @@ from minires.drawing.output import figure
 from minires.drawing.output.figure import colour
 from minires.drawing.output.style import FONT, GREY, INK, RED, fills_of
 from minires.errors import ArgumentError
+from minires.text.plain import plain
 from minires.text.terminal import progress
 
 LARGEST = 2_800_000  # bytes of the file
@@ -168,5 +169,5 @@ def _page(player, title, film):
     for i in range(1, len(parts), 2):  # every second part is a frame
         frame = film.smaller(base64.b64decode(parts[i].replace("\\\n", "")))
         parts[i] = f'"data:image/png;base64,{base64.b64encode(frame).decode("ascii")}"'
-    return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>Backward: {escape(title)}</title>\n'
-            f'</head>\n<body>\n{"".join(parts)}\n</body>\n</html>\n')
+    return ('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            f'<title>Backward: {escape(plain(title))}</title>\n</head>\n<body>\n{"".join(parts)}\n</body>\n</html>\n')

@@ -20,6 +20,7 @@ from minires.arrays.backend import MaybeNone
 from minires.drawing.diagram import DOWNSAMPLE, INPUT, SHORTCUT, Diagram, Edge, gradient_label
 from minires.drawing.output.geometry import LEFT, ON, RIGHT, Geometry, Point, Route
 from minires.drawing.output.style import FONT, GREY, INK, RED, fills_of, lines_of, text_width
+from minires.text.plain import plain
 
 EDGE = 0.2  # around everything
 BETWEEN = 0.5  # between two diagrams
@@ -67,7 +68,7 @@ class Artists:
     def _draw_title(self):
         first = self.diagram.nodes[0].key if len(self.geometry.layout.heights) == 1 else None
         x = self.geometry.boxes[first][0] if first else self.geometry.width / 2
-        self._text(x, -0.24, self.diagram.title, 11, weight="bold")
+        self._text(x, -0.24, plain(self.diagram.title), 11, weight="bold")
 
     def _draw_box(self, node, fill):
         x, y, width, height = self.geometry.boxes[node.key]
@@ -124,7 +125,7 @@ def draw_figure(diagrams: Sequence[Diagram]) -> Figure:
 def draw(diagrams: Sequence[Diagram], head: float = 0.0) -> tuple[Figure, list[Artists]]:
     """(the figure of diagrams side by side, the `Artists` of each), with so many inches to spare at the top."""
     geometries = [Geometry(diagram, _margin(diagram)) for diagram in diagrams]
-    widths = [max(geometry.width, text_width(diagram.title, 11, True))
+    widths = [max(geometry.width, text_width(plain(diagram.title), 11, True))
               for diagram, geometry in zip(diagrams, geometries, strict=True)]
     legend, caption = _legend(diagrams), _caption(diagrams)
     known = sorted(edge.gradient for diagram in diagrams for edge in diagram.edges if _is_drawable(edge.gradient))

@@ -5,6 +5,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
 from minires.drawing.diagram import Diagram, Node, shape_label
+from minires.text.plain import plain_line
 
 FONT = "DejaVu Sans"  # comes with matplotlib
 INK, GREY, RED = "#222222", "#8a8a8a", "#b3001b"
@@ -47,7 +48,11 @@ def style_of(diagram: Diagram) -> Style:
 
 
 def lines_of(diagram: Diagram, node: Node) -> list[tuple[str, bool]]:
-    """The text of a box: [(text, is it bold?)]."""
+    """The text of a box: [(text, is it bold?)]. A dollar is a dollar, and begins no formula."""
+    return [(plain_line(text).replace("$", "\\$"), is_bold) for text, is_bold in _lines(diagram, node)]
+
+
+def _lines(diagram, node):
     if diagram.style == "architecture":
         return [(node.label, False)]
     if diagram.style == "compact":

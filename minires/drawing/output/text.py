@@ -11,6 +11,7 @@ from minires.drawing.diagram import (
     gradient_label,
     shape_label,
 )
+from minires.text.plain import plain, plain_line
 
 DOT_STYLE = {SHORTCUT: "bold", DOWNSAMPLE: "dotted", INPUT: "dashed"}
 MERMAID_ARROW = {MAIN: "-->", SHORTCUT: "==>", DOWNSAMPLE: "-.->", INPUT: "-->"}
@@ -67,10 +68,10 @@ def _edge_label(edge):
 
 def _quoted(text):
     """A DOT string; a line break is a backslash and an n there."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    escaped = plain(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
 
 def _escaped(text):
     """Text in a Mermaid string, which takes HTML entities for what has a meaning."""
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+    return plain_line(text).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
