@@ -6,7 +6,7 @@ from typing import Any
 
 from minires import models
 from minires.training.images import DATA
-from minires.training.settings import EPOCHS, Settings
+from minires.training.settings import EPOCHS, MOST_STEPS, Settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=_not_negative, help=f"the learning rate (default: {Settings.lr})")
     parser.add_argument("--milestones", type=_whole_numbers, metavar="STEPS",
                         help="divide the learning rate by 10 after these steps, as in 32000,48000 (default: at a half and "
-                             "three quarters of the run)")
+                             "three quarters of the run); may be given with --resume")
     parser.add_argument("--momentum", type=_not_negative, help=f"(default: {Settings.momentum})")
     parser.add_argument("--weight-decay", type=_not_negative, help=f"(default: {Settings.weight_decay})")
     parser.add_argument("--augment", action=argparse.BooleanOptionalAction,
@@ -47,6 +47,8 @@ def _positive(kind):
         value = kind(text)
         if not 0 < value < math.inf:
             raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+        if value > MOST_STEPS:
+            raise argparse.ArgumentTypeError(f"expected a number of at most {MOST_STEPS:,}, got {text}")
         return value
     parse.__name__ = "whole number" if kind is int else "number"
     return parse

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minires import data
-from minires.errors import FileError
+from minires.arguments import nearest
+from minires.errors import FileError, UnknownNameError
 
 
 class Images(NamedTuple):
@@ -26,9 +27,12 @@ def read_images(name: str, folder: str, split: str) -> tuple[np.ndarray, np.ndar
     """(images (N, C, H, W) of bytes, labels (N,)) of a data set in DATA.
 
     Raises:
+        UnknownNameError: there is no such data set.
         FileError: its files are not in the folder; the message names the option for it.
         DataError: they are damaged.
     """
+    if name not in DATA:
+        raise UnknownNameError(f"unknown data {name!r}.{nearest(name, DATA)} Known are {', '.join(DATA)}")
     try:
         return DATA[name].read(folder, split)
     except FileError as error:

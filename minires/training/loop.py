@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from minires import nn, ops
-from minires.arrays.backend import Array, array_module, to_host, usable_device
+from minires.arrays.backend import Array, array_module, as_host_array, to_host, usable_device
 from minires.data import Batches
 from minires.engine.state import no_grad
 from minires.engine.tensor import Tensor
@@ -28,7 +28,10 @@ AUGMENTATION = 1  # tells the generators of the augmentation from those of the o
 
 
 class Row(NamedTuple):
-    """The numbers after a step. Losses are in nats, errors are shares of wrong answers from 0 to 1, NaN if not measured."""
+    """The numbers after a step. Losses are in nats, errors are shares of wrong answers from 0 to 1, NaN if not measured.
+
+    A measured loss may be NaN too, and its error is then a number: `is_tested` tells one from the other.
+    """
 
     step: int  # how many steps were made
     epoch: float  # how many times the training images were seen
@@ -38,6 +41,11 @@ class Row(NamedTuple):
     test_loss: float
     test_error: float
     seconds: float  # of training and testing so far
+
+    @property
+    def is_tested(self) -> bool:
+        """Was it tested after this step, whatever came of it?"""
+        return not math.isnan(self.test_error)
 
 
 class Training:
@@ -163,17 +171,18 @@ class Training:
             StateError: the state is of another net or optimizer, or not of a training. (What was loaded before that was
                 noticed stays.)
         """
-        missing = {"step", "seconds", "rows", "answers.losses"} - set(state_dict)
+        missing = {"step", "seconds", "rows", "answers.losses", "answers.wrong", "answers.counts"} - set(state_dict)
         if missing:
             raise StateError(f"load_state_dict: this is no state of a training: it lacks {', '.join(sorted(missing))}")
+        step, seconds = _count(state_dict["step"]), _seconds(state_dict["seconds"])
+        rows = _rows(state_dict["rows"])
         self.model.load_state_dict(_part(state_dict, "model"))
         self.optimizer.load_state_dict(_part(state_dict, "optimizer"))
         if self.schedule is not None:
             self.schedule.load_state_dict(_part(state_dict, "schedule"))
-        self._answers = Answers()
-        self._answers.load_state_dict(_part(state_dict, "answers"))
-        self.step, self.seconds = int(state_dict["step"]), float(state_dict["seconds"])
-        self.rows = [Row(int(values[0]), *map(float, values[1:])) for values in state_dict["rows"]]
+        answers = Answers()
+        answers.load_state_dict(_part(state_dict, "answers"))
+        self._answers, self.step, self.seconds, self.rows = answers, step, seconds, rows
 
 
 def train_step(model: nn.Module, optimizer: Optimizer, images: np.ndarray, labels: np.ndarray,
@@ -230,8 +239,17 @@ class Answers:
         return {"losses": self.losses, "wrong": self.wrong, "counts": self.counts}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take the numbers of a state dict."""
-        self.losses, self.wrong, self.counts = [state_dict[name].copy() for name in ("losses", "wrong", "counts")]
+        """Take the numbers of a state dict.
+
+        Raises:
+            StateError: they are not three arrays (batches,) of numbers, the last two of whole ones.
+        """
+        losses, wrong, counts = [np.array(state_dict[name]) for name in ("losses", "wrong", "counts")]
+        if losses.dtype.kind != "f" or not {wrong.dtype.kind, counts.dtype.kind} <= {"i", "u"} or losses.ndim != 1 \
+                or not losses.shape == wrong.shape == counts.shape or not ((wrong >= 0) & (wrong <= counts)).all():
+            raise StateError("load_state_dict: answers: expected losses, wrong and counts of the same batches, wrong from 0 "
+                             f"to counts; got {losses!r}, {wrong!r} and {counts!r}")
+        self.losses, self.wrong, self.counts = losses, wrong, counts
 
     def _fetch(self):
         if not self._on_device:
@@ -252,6 +270,33 @@ def _part(state_dict, prefix):
     """The entries of a flat dict whose names begin with "PREFIX.", without it."""
     start = f"{prefix}."
     return {name.removeprefix(start): value for name, value in state_dict.items() if name.startswith(start)}
+
+
+def _count(value):
+    """The number of steps in a state, or a StateError."""
+    number = as_host_array(value)
+    if number.shape != () or number.dtype.kind not in "iu" or number < 0:
+        raise StateError(f"load_state_dict: step is {value!r}, expected a whole number of at least 0")
+    return int(number)
+
+
+def _seconds(value):
+    number = as_host_array(value)
+    if number.shape != () or number.dtype.kind not in "fiu" or not 0 <= number < math.inf:
+        raise StateError(f"load_state_dict: seconds is {value!r}, expected a number of at least 0")
+    return float(number)
+
+
+def _rows(value):
+    """The `Row`s in a state, or a StateError."""
+    table = as_host_array(value)
+    if table.dtype.kind != "f" or table.ndim != 2 or table.shape[1] != len(Row._fields):
+        raise StateError(f"load_state_dict: rows has dtype {table.dtype} and shape {table.shape}, expected floats of shape "
+                         f"(rows, {len(Row._fields)})")
+    steps = table[:, 0]
+    if not (np.isfinite(steps).all() and (steps == np.floor(steps)).all() and (np.diff(steps, prepend=0) > 0).all()):
+        raise StateError(f"load_state_dict: rows are of the steps {steps}, expected whole numbers that rise")
+    return [Row(int(values[0]), *map(float, values[1:])) for values in table]
 
 
 def _as_they_are(images: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:

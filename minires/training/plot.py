@@ -1,9 +1,9 @@
 """The picture of a training: loss and errors over its steps."""
 import itertools
+import math
 import os
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -14,11 +14,13 @@ from minires.recording.plot import COLOURS, GREY
 from minires.text.files import write_figure
 from minires.training.loop import Row
 
+RUINED = "#b3001b"  # where a loss is not finite
+
 
 def training_curves(rows: Sequence[Row], axes: Sequence[Axes] | None = None) -> Figure | SubFigure:
     """Draw loss and share of wrong answers over the steps of a training, for training and test images.
 
-    Where the learning rate changed there is a dotted line with its new value.
+    Where the learning rate changed there is a dotted line with its new value, and where a loss is not finite a red one.
 
     Args:
         rows: the `Row`s of a `minires.training.Training`.
@@ -33,15 +35,20 @@ def training_curves(rows: Sequence[Row], axes: Sequence[Axes] | None = None) -> 
     if not rows:
         raise ArgumentError("training_curves: got no row: train for some steps first")
     panels: Sequence[Axes] = _figure_of_two().subplots(1, 2) if axes is None else axes
-    tested = [row for row in rows if not np.isnan(row.test_loss)]
+    tested = [row for row in rows if row.is_tested]
+    ruined = [row.step for row in rows if not math.isfinite(row.train_loss)
+              or (row.is_tested and not math.isfinite(row.test_loss))]
     steps, test_steps = [row.step for row in rows], [row.step for row in tested]
     curves = (("loss in nats", [row.train_loss for row in rows], [row.test_loss for row in tested]),
               ("wrong answers in %", [100 * row.train_error for row in rows], [100 * row.test_error for row in tested]))
     for ax, (quantity, training, test) in zip(panels, curves, strict=True):
         ax.plot(steps, training, color=COLOURS[0], linewidth=1.2, label="training, as the steps saw it",
-                marker="." if len(steps) == 1 else None)
+                marker="." if len(steps) == 1 or ruined else None)
         if tested:
             ax.plot(test_steps, test, color=COLOURS[1], linewidth=1.2, marker="o", markersize=4, label="test")
+        for step in ruined:
+            ax.axvline(step, color=RUINED, linestyle="--", linewidth=1,
+                       label="loss not finite" if step == ruined[0] else None)
         for before, after in itertools.pairwise(rows):
             if after.lr != before.lr:
                 ax.axvline(before.step, color=GREY, linestyle=":", linewidth=1)

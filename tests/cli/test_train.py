@@ -1,6 +1,9 @@
 """`minires train`: what it writes and prints, how it goes on after Ctrl-C, and what it says where it cannot."""
 import csv
+import errno
 import io
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +15,10 @@ import pytest
 import minires as mr
 from minires.cli import main as cli
 from minires.cli import train as train_command
-from minires.cli.train import CHECKPOINT, METRICS, PICTURE, Progress
+from minires.cli.train import CHECKPOINT, GOOD, METRICS, PICTURE, RUINED, Progress
 from minires.text.terminal import duration
 from minires.training.images import DATA, Images
+from minires.training.loop import Training
 from tests.strict_cupy import installed
 
 N = {"train": 40, "test": 20}
@@ -212,8 +216,7 @@ def test_a_file_that_is_no_checkpoint_is_not_resumed(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("option", "value", "said"), [("--batch", 4, "has batch 8, and got 4"), ("--lr", 0.2, "has lr 0.1"),
-                                                       ("--seed", 1, "has seed 0"), ("--data", "cifar10", "has data tiny"),
-                                                       ("--milestones", "1", r"has milestones [1, 2], and got [1]")])
+                                                       ("--seed", 1, "has seed 0"), ("--data", "cifar10", "has data tiny")])
 def test_an_option_that_contradicts_the_run_is_refused(tmp_path, capsys, option, value, said):
     begin(tmp_path, 3)
     assert train("--out", tmp_path, "--resume", option, value) == 1
@@ -269,11 +272,239 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
 @pytest.mark.parametrize("arguments", [("--steps", "0"), ("--steps", "1.5"), ("--epochs", "-1"), ("--batch", "none"),
                                        ("--lr", "-0.1"), ("--lr", "nan"), ("--momentum", "inf"), ("--seed", "-1"),
                                        ("--milestones", "3,0"), ("--milestones", "a"), ("--data", "mnist"),
-                                       ("--steps", "3", "--epochs", "1")])
+                                       ("--steps", "3", "--epochs", "1"), ("--steps", "1" + "0" * 20),
+                                       ("--epochs", "1e308"), ("--batch", "9" * 20)])
 def test_senseless_options_end_with_status_2(arguments):
     with pytest.raises(SystemExit) as ended:
         train(*arguments)
     assert ended.value.code == 2
+
+# ---- a longer run
+
+def test_a_longer_run_has_the_milestones_of_its_length_and_says_so(tmp_path, capsys):
+    begin(tmp_path, 12)
+    assert train("--out", tmp_path, "--resume", "--steps", 20) == 0
+    out = capsys.readouterr().out
+    assert "divided by 10 after steps 10, 15 (before: 6, 9; --milestones gives others); the next step has 0.01" in out
+    rates = {int(row["step"]): float(row["lr"]) for row in metrics(tmp_path)}
+    assert [rates[step] for step in (12, 13, 15, 16, 20)] == pytest.approx([0.001, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_milestones_that_were_asked_for_stay_and_are_said(tmp_path, capsys):
+    begin(tmp_path, 4, "--milestones", 3)
+    assert train("--out", tmp_path, "--resume", "--steps", 6) == 0
+    assert "divided by 10 after steps 3 (as before; --milestones gives others); the next step has 0.01" in \
+        capsys.readouterr().out
+    assert float(metrics(tmp_path)[-1]["lr"]) == pytest.approx(0.01)
+
+
+def test_milestones_may_be_given_when_a_run_goes_on(tmp_path):
+    begin(tmp_path, 4)
+    assert train("--out", tmp_path, "--resume", "--steps", 8, "--milestones", "2,6") == 0
+    rates = {int(row["step"]): float(row["lr"]) for row in metrics(tmp_path)}
+    assert [rates[step] for step in (5, 6, 7, 8)] == pytest.approx([0.01, 0.01, 0.001, 0.001])
+    assert train("--out", tmp_path, "--resume", "--steps", 9) == 0  # and they stay
+    assert float(metrics(tmp_path)[-1]["lr"]) == pytest.approx(0.001)
+
+
+# ---- other signals than Ctrl-C
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+@pytest.mark.parametrize("number", ["SIGHUP", "SIGTERM"])
+def test_a_closed_terminal_and_a_request_to_end_lose_nothing_even_twice(tmp_path, monkeypatch, number):
+    def show(progress, row):
+        signal.raise_signal(getattr(signal, number))
+        signal.raise_signal(getattr(signal, number))
+
+    monkeypatch.setattr(Progress, "show", show)
+    before = signal.getsignal(getattr(signal, number))
+    assert begin(tmp_path) == 130
+    assert int(state(tmp_path)["step"]) == 1
+    assert signal.getsignal(getattr(signal, number)) is before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+def test_under_nohup_the_run_outlives_its_terminal(tmp_path, monkeypatch):
+    def show(progress, row):
+        signal.raise_signal(signal.SIGHUP)
+
+    monkeypatch.setattr(Progress, "show", show)
+    outer = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert begin(tmp_path, 2) == 0
+    finally:
+        signal.signal(signal.SIGHUP, outer)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_that_is_gone_costs_no_step(tmp_path):
+    import pty
+
+    command = [sys.executable, "-m", "minires", "train", "resnet20", "--batch", "4", "--steps", "100000", "--out",
+               str(tmp_path / "run")]
+    master, slave = pty.openpty()
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    try:
+        deadline = time.monotonic() + 60
+        path = tmp_path / "run" / METRICS
+        while not path.exists() or path.read_text().count("\n") < 2:
+            assert time.monotonic() < deadline, "no row of numbers came"
+            os.read(master, 10_000)
+        os.close(master)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+    assert int(mr.load(tmp_path / "run" / CHECKPOINT)["step"]) >= 20
+
+
+# ---- a loss that is not finite
+
+def break_the_weights(monkeypatch, *steps):
+    """Let the update of each of these steps end in weights that are no numbers."""
+    def make_step(training, images, labels):
+        usual(training, images, labels)
+        if training.step in steps:
+            training.model.conv1.weight.data[:] = np.nan
+
+    usual = Training._make_step
+    monkeypatch.setattr(Training, "_make_step", make_step)
+
+
+def test_the_row_that_is_not_finite_is_written_and_drawn(tmp_path, capsys, monkeypatch):
+    break_the_weights(monkeypatch, 7)
+    assert begin(tmp_path) == 1
+    assert "is nan" in capsys.readouterr().err
+    assert [row["train_loss"] == "nan" for row in metrics(tmp_path)] == [False] * 7 + [True]
+    assert (tmp_path / PICTURE).exists()
+    assert int(state(tmp_path)["step"]) == 5
+
+
+def test_the_last_sound_checkpoint_stays_where_the_newest_is_ruined(tmp_path, capsys, monkeypatch):
+    """One step an epoch: each step has a checkpoint, and that of step 3 is the ruined one."""
+    with monkeypatch.context() as patch:
+        break_the_weights(patch, 3)
+        assert train("--data", "tiny", "--batch", 40, "--steps", 6, "--out", tmp_path) == 1
+    err = capsys.readouterr().err
+    assert str(tmp_path / RUINED) in err
+    assert "--resume with --milestones" in err
+    assert int(mr.load(tmp_path / RUINED)["step"]) == 3
+    assert int(state(tmp_path)["step"]) == 2
+    assert not (tmp_path / GOOD).exists()
+    assert [row["test_loss"] for row in metrics(tmp_path)][2:] == ["nan", "nan"]
+    assert train("--out", tmp_path, "--resume") == 0
+    assert int(state(tmp_path)["step"]) == 6
+
+
+def test_beside_a_checkpoint_that_may_not_be_sound_stays_the_last_good_one(tmp_path, monkeypatch):
+    press_ctrl_c(monkeypatch, 7)
+    assert begin(tmp_path) == 130
+    assert [int(mr.load(tmp_path / name)["step"]) for name in (GOOD, CHECKPOINT)] == [5, 7]
+    assert train("--out", tmp_path, "--resume") == 0
+    assert not (tmp_path / GOOD).exists()
+
+
+def test_a_run_whose_first_checkpoint_is_ruined_may_begin_again(tmp_path, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        break_the_weights(patch, 1)
+        assert train("--data", "tiny", "--batch", 40, "--steps", 3, "--out", tmp_path) == 1
+    assert "There is no checkpoint from before: begin again with a lower --lr" in capsys.readouterr().err
+    assert train("--data", "tiny", "--batch", 40, "--steps", 2, "--out", tmp_path) == 0
+    assert not (tmp_path / RUINED).exists()
+
+
+def test_a_test_loss_that_is_no_number_is_told_from_one_that_was_not_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Training, "test", lambda training: (np.nan, 0.9))
+    assert begin(tmp_path, 6) == 1
+    out, err = capsys.readouterr()
+    assert "test loss nan" in out
+    assert "the test loss is nan" in err
+    assert [row["test_loss"] for row in metrics(tmp_path)] == ["", "", "", "", "nan", "nan"]
+
+
+# ---- a disk that is full, a folder that is gone
+
+def fail_to_save(monkeypatch, *steps):
+    """Let the checkpoints of these steps find no room."""
+    def save(state, path):
+        if state["step"] in steps:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        mr.save(state, path)
+
+    monkeypatch.setattr(train_command, "save", save)
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(tmp_path, capsys, monkeypatch):
+    fail_to_save(monkeypatch, 5)
+    assert begin(tmp_path) == 0
+    assert capsys.readouterr().err.count("No space left on device") == 1
+    assert int(state(tmp_path)["step"]) == 12
+
+
+@pytest.mark.parametrize("stop", [None, 7])
+def test_a_last_checkpoint_that_cannot_be_written_is_said_with_what_there_is(tmp_path, capsys, monkeypatch, stop):
+    fail_to_save(monkeypatch, 7, 10, 12)
+    if stop:
+        press_ctrl_c(monkeypatch, stop)
+    assert begin(tmp_path) == 1
+    out, err = capsys.readouterr()
+    assert "nothing is lost" not in out
+    assert "could not be written" in err.splitlines()[-1]
+    assert f"{tmp_path / CHECKPOINT} is that of step 5: go on from it with --resume" in err.splitlines()[-1]
+    assert int(state(tmp_path)["step"]) == 5
+
+
+def test_a_folder_that_was_deleted_is_made_again(tmp_path, capsys, monkeypatch):
+    def show(progress, row):
+        if progress.training.step == 3:
+            shutil.rmtree(tmp_path / "out")
+        usual(progress, row)
+
+    usual = Progress.show
+    monkeypatch.setattr(Progress, "show", show)
+    assert begin(tmp_path / "out") == 0
+    assert "The run goes on" in capsys.readouterr().err
+    assert [int(row["step"]) for row in metrics(tmp_path / "out")] == list(range(1, 13))
+    assert int(state(tmp_path / "out")["step"]) == 12
+
+
+# ---- checkpoints of odd content
+
+@pytest.mark.parametrize("changed", [
+    {"step": 3.7}, {"step": 10**15}, {"step": -1}, {"step": [2, 2]}, {"step": "two"}, {"seconds": "long"}, {"seconds": -1},
+    {"seconds": np.nan}, {"rows": np.zeros(3)}, {"rows": np.zeros((2, 3))}, {"rows": np.full((1, 8), np.nan)},
+    {"rows": np.array([["a"] * 8])}, {"answers.losses": 3.0}, {"answers.losses": np.zeros(4)}, {"answers.wrong": "no"},
+    {"answers.counts": np.array([1.5])}, {"schedule.steps": 10**15}, {"schedule.steps": "none"}, {"optimizer.lr": np.nan},
+    {"optimizer.lr": np.ones(2)}, {"model.conv1.weight": np.zeros(2)}, {"settings": 3}, {"settings": "[]"}, {"version": 2},
+    {"settings": "[" * 100_000}], ids=str)
+def test_a_checkpoint_of_odd_content_is_an_error_of_ours(tmp_path, capsys, one_checkpoint, changed):
+    mr.save(one_checkpoint | {name: np.array(value) for name, value in changed.items()}, tmp_path / CHECKPOINT)
+    assert train("--out", tmp_path, "--resume", "--steps", 3) == 1
+    assert capsys.readouterr().err.startswith("minires: ")
+
+
+@pytest.mark.parametrize("missing", ["step", "seconds", "rows", "answers.wrong", "schedule.steps", "optimizer.lr",
+                                     "settings", "model.conv1.weight"])
+def test_a_checkpoint_that_lacks_something_is_an_error_of_ours(tmp_path, capsys, one_checkpoint, missing):
+    mr.save({name: value for name, value in one_checkpoint.items() if name != missing}, tmp_path / CHECKPOINT)
+    assert train("--out", tmp_path, "--resume", "--steps", 3) == 1
+    assert capsys.readouterr().err.startswith("minires: ")
+
+
+def test_a_checkpoint_without_a_version_is_of_the_first(tmp_path, one_checkpoint):
+    mr.save({name: value for name, value in one_checkpoint.items() if name != "version"}, tmp_path / CHECKPOINT)
+    assert train("--out", tmp_path, "--resume", "--steps", 3) == 0
+
+
+@pytest.fixture(scope="module")
+def one_checkpoint(tmp_path_factory):
+    """What the checkpoint of a run of two steps holds."""
+    out = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATA, "tiny", Images(tiny, augment=True))
+        assert begin(out, 2) == 0
+    return mr.load(out / CHECKPOINT)
 
 
 # ---- the line on a terminal

@@ -70,3 +70,14 @@ def test_the_curves_are_written_under_their_title_and_nothing_stays_open(tmp_pat
     with pytest.raises(FileError, match="cannot write the figure"):
         plot.write_curves(ROWS, "resnet20 on noise", tmp_path / "none" / "a.png")
     assert pyplot.get_fignums() == []
+
+
+def test_a_loss_that_is_not_finite_is_marked_and_hides_no_point_beside_it():
+    rows = [*ROWS, Row(100, 2.5, 0.01, math.nan, 0.9, math.nan, math.nan, 5.0),
+            Row(120, 3.0, 0.01, 0.9, 0.9, math.inf, 0.9, 6.0)]
+    figure = training_curves(rows)
+    for ax in figure.axes:
+        assert [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == "--"] == [100, 120]
+        assert ax.lines[0].get_marker() == "."
+    assert "loss not finite" in [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    pyplot.close(figure)

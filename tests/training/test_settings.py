@@ -1,5 +1,6 @@
 """The settings of a run: resolved once, from what is given, from the run that goes on and from the number of images."""
 import json
+import math
 from dataclasses import asdict
 
 import numpy as np
@@ -78,7 +79,10 @@ def test_a_run_goes_on_with_the_settings_of_its_checkpoint():
     assert Settings.from_json(earlier.to_json()) == earlier
 
 
-@pytest.mark.parametrize(("given", "changed"), [({"steps": 20}, {"steps": 20}), ({"epochs": 3}, {"steps": 18}),
+@pytest.mark.parametrize(("given", "changed"), [({"steps": 20}, {"steps": 20, "milestones": [10, 15]}),
+                                                ({"epochs": 3}, {"steps": 18, "milestones": [9, 13]}),
+                                                ({"steps": 20, "milestones": [6, 15]}, {"steps": 20, "milestones": [6, 15]}),
+                                                ({"milestones": [6]}, {"milestones": [6]}),
                                                 ({"data_dir": "there"}, {"data_dir": "there"}),
                                                 ({"lr": 0.05, "milestones": [6, 9]}, {})])
 def test_a_run_may_become_longer_and_its_images_may_have_moved(given, changed):
@@ -87,12 +91,41 @@ def test_a_run_may_become_longer_and_its_images_may_have_moved(given, changed):
 
 @pytest.mark.parametrize(("given", "said"), [
     ({"lr": 0.1}, "has lr 0.05, and got 0.1"), ({"augment": True}, "has augment None, and got True"),
-    ({"model": "plain20"}, "has model resnet20, and got plain20"),
-    ({"milestones": [6]}, r"has milestones \[6, 9\], and got \[6\]")])
+    ({"model": "plain20"}, "has model resnet20, and got plain20")])
 def test_what_contradicts_the_run_is_refused_before_an_image_is_read(reads, given, said):
     with pytest.raises(ArgumentError, match=f"^--resume: the run in out {said}"):
         settings(Settings.from_json(EARLIER), **given)
     assert reads == []
+
+
+def test_milestones_that_were_asked_for_stay_in_a_longer_run():
+    earlier = Settings.from_json(EARLIER.replace("[6, 9]", "[6, 10]"))
+    assert settings(earlier, steps=20).milestones == [6, 10]
+
+
+@pytest.mark.parametrize(("step", "lr"), [(0, 0.05), (5, 0.05), (6, 0.005), (8, 0.005), (9, 0.0005), (12, 0.0005)])
+def test_the_rate_after_a_step_is_that_of_the_schedule(step, lr):
+    assert Settings.from_json(EARLIER).lr_after(step) == pytest.approx(lr)
+
+
+def test_a_setting_that_an_earlier_version_did_not_know_has_its_default():
+    shorter = {name: value for name, value in json.loads(EARLIER).items() if name not in ("augment", "momentum")}
+    assert Settings.from_json(json.dumps(shorter)) == Settings.from_json(EARLIER)
+
+
+@pytest.mark.parametrize("changed", [{"steps": 3.5}, {"steps": 10**20}, {"steps": True}, {"batch": 0}, {"lr": "0.1"},
+                                     {"lr": -1}, {"lr": math.nan}, {"momentum": None}, {"milestones": 6},
+                                     {"milestones": [0]}, {"milestones": ["6"]}, {"augment": 1}, {"model": 20},
+                                     {"seed": -1}, {"row_every": 0}, {"device": None}, {"later": 1}])
+def test_settings_of_odd_content_are_refused(changed):
+    with pytest.raises(ValueError, match=next(iter(changed))):
+        Settings.from_json(json.dumps(json.loads(EARLIER) | changed))
+
+
+@pytest.mark.parametrize("epochs", [1e308, 1e13, math.inf])
+def test_more_steps_than_can_be_counted_are_an_error(epochs):
+    with pytest.raises(ArgumentError, match="give fewer"):
+        settings(epochs=epochs)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"model": "resnet20"}', EARLIER.replace("momentum", "speed")])
