@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from minires.data.fashion_mnist_files import SAMPLE_FILE
-from minires.data.idx import read_decompressed, read_idx
+from minires.data.idx import opened, read_idx
 from minires.errors import DataError, MiniresError, file_errors
 
 LICENSE_FILE = "FASHION_MNIST_LICENSE"
@@ -101,7 +101,8 @@ def read_published(folder):
     arrays = {}
     for name, (file_name, published_hash) in PUBLISHED_FILES.items():
         path = folder / file_name
-        content_hash = hashlib.sha256(read_decompressed(path)).hexdigest()
+        with opened(path) as (content, _largest):
+            content_hash = hashlib.file_digest(content, "sha256").hexdigest()
         if content_hash != published_hash:
             raise DataError(
                 f"{path} is not the published file: its decompressed content has the SHA-256 {content_hash}, expected "

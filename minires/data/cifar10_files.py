@@ -75,14 +75,15 @@ def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
     Raises FileError if the file is missing or cannot be read, and DataError if it is not the published one.
     """
-    with file_errors("cifar10: cannot read", path, f"Unpack the archive again, or {GET_IT}."):
-        content = path.read_bytes()
     record_size = 1 + int(np.prod(IMAGE_SHAPE))
     expected_size = RECORDS * record_size
-    if len(content) != expected_size:
-        wrong = "cut short" if len(content) < expected_size else "too long"
+    with file_errors("cifar10: cannot read", path, f"Unpack the archive again, or {GET_IT}."), open(path, "rb") as file:
+        content = file.read(expected_size + 1)  # whatever its size is: a byte too many tells enough
+        size = max(len(content), os.fstat(file.fileno()).st_size)
+    if size != expected_size:
+        wrong = "cut short" if size < expected_size else "too long"
         raise DataError(
-            f"cifar10: {path} is {wrong}: it holds {len(content):,} bytes; expected {expected_size:,}, {RECORDS:,} records "
+            f"cifar10: {path} is {wrong}: it holds {size:,} bytes; expected {expected_size:,}, {RECORDS:,} records "
             f"of {record_size:,} bytes. Unpack the archive again, or {GET_IT}."
         )
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()

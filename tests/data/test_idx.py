@@ -2,11 +2,12 @@
 
 import gzip
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from minires.data import read_idx
+from minires.data import idx, read_idx
 from minires.errors import DataError, FileError, MiniresError
 
 IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
@@ -113,4 +114,58 @@ def test_gzip_damaged(tmp_path, place):
     content[place] ^= 0x04
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"damaged\.gz"):
+        read_idx(path)
+
+
+# ---- no more is expanded than the header promises
+
+ZEROS = gzip.compress(bytes(64 * 2**20))  # 64 MiB in 64 kB
+
+
+def peak_of_the_refusal(path, message):
+    """The bytes that were allocated at most, in a reading that is refused."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=message):
+            read_idx(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_no_idx_file_is_not_expanded(tmp_path):
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(ZEROS)
+    assert peak_of_the_refusal(path, "not an IDX file") < 2**20
+
+
+def test_what_follows_the_promised_values_is_not_expanded(tmp_path):
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(idx_bytes(IMAGES)) + ZEROS)  # a second member of the stream
+    assert peak_of_the_refusal(path, "too long") < 2**20
+
+
+def test_more_than_a_stream_can_hold_is_refused_before_it_is_expanded(tmp_path):
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(b"\x00\x00\x08\x02" + struct.pack(">2I", 2**31, 2**31) + bytes(8 * 2**20)))
+    assert peak_of_the_refusal(path, "cut short") < 2**20
+
+
+@pytest.mark.parametrize("shape", [(0, 2**32 - 1, 2**32 - 1), (1,) * 65, (1,) * 255, (2**32 - 1,) * 64])
+@pytest.mark.parametrize("type_code", [0x08, 0x0E])
+def test_a_shape_that_no_array_can_have_is_an_error_of_ours(tmp_path, shape, type_code):
+    path = tmp_path / "shape"
+    path.write_bytes(struct.pack(">HBB", 0, type_code, len(shape)) + struct.pack(f">{len(shape)}I", *shape) + bytes(8))
+    with pytest.raises(DataError, match=r"states (the shape|\d+ axes)|cut short"):
+        read_idx(path)
+
+
+def test_without_the_memory_for_what_is_promised_it_is_an_error_of_ours(tmp_path, monkeypatch):
+    def no_memory(*arguments):
+        raise MemoryError
+
+    path = tmp_path / "images"
+    path.write_bytes(idx_bytes(IMAGES))
+    monkeypatch.setattr(idx, "bytearray", no_memory, raising=False)
+    with pytest.raises(DataError, match="more memory than there is"):
         read_idx(path)
