@@ -8,14 +8,15 @@ import statistics
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minires.course.claims import Claim, find_claim
+from minires.course.claims import POST, Claim, find_claim
 from minires.errors import ArgumentError, DataError, file_errors
 from minires.text.files import write_csv, write_text
 from minires.text.numbers import range_text, short, whole
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 AGREES, CONTRADICTS, NOT_SEEN = "agrees", "contradicts", "not seen in this run"
 RESULTS = "results.json"  # the name of the file that `Checks.finish` leaves in a lesson's folder
+VERSION = 1  # of that file; one that states none is of the first
+NUMBER = (int, float, str)  # infinities and NaN are texts
 Results: TypeAlias = dict[str, Any]  # of a lesson, as `read_results` gives them
 
 
@@ -191,7 +194,8 @@ class Checks(list[Check]):
 
     def to_json(self, options: Options, take_home: Iterable[str] = ()) -> None:
         """Write options, figures and rows as results.json: what the report and the claims page are made of."""
-        results = {"lesson": options.lesson, "seeds": options.seeds, "full": options.full, "tiny": options.tiny,
+        results = {"version": VERSION, "lesson": options.lesson, "seeds": options.seeds, "full": options.full,
+                   "tiny": options.tiny,
                    "device": getattr(options, "device", None) or "cpu", "figures": options.figures,
                    "take_home": list(take_home), "rows": [_to_dict(check, len(options.seeds)) for check in self]}
         text = json.dumps(results, ensure_ascii=False, indent=1, allow_nan=False)
@@ -207,14 +211,12 @@ def read_results(path: str | os.PathLike[str]) -> Results:
     """
     try:
         with file_errors("cannot read the results", path):
-            results = json.loads(Path(path).read_text(encoding="utf-8"))
-        missing = {"lesson", "seeds", "full", "tiny", "figures", "take_home", "rows"} - set(results)
-        if missing:
-            raise KeyError(*sorted(missing))
-        results["rows"] = Checks(_from_dict(row) for row in results["rows"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not the results of a lesson ({error!r}): run the lesson again") from error
-    return results
+            found = json.loads(Path(path).read_text(encoding="utf-8"))
+        if entry(found, "version", int, VERSION) > VERSION:
+            raise ValueError(f"they are of version {found['version']}, and this minires reads up to {VERSION}")
+        return _results(found)
+    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        raise DataError(f"{path}: not the results of a lesson ({error}): run the lesson again") from error
 
 
 def _to_dict(check, all_seeds):
@@ -227,12 +229,81 @@ def _to_dict(check, all_seeds):
             "expect": check.expect, "verdict": check.verdict, "comment": check.comment}
 
 
+def entry(found: Any, name: str, kind: type | tuple[type, ...], default: Any = MISSING) -> Any:
+    """What stands under a name in an object of JSON.
+
+    Args:
+        kind: what it has to be; True is no number.
+        default: what to return where there is none.
+
+    Raises:
+        TypeError: this is no object, or the entry is of another kind.
+        ValueError: there is none, and no default.
+    """
+    if not isinstance(found, dict):
+        raise TypeError(f"expected {name!r} in an object, got {type(found).__name__}")
+    if name not in found:
+        if default is MISSING:
+            raise ValueError(f"{name!r} is missing")
+        return default
+    value = found[name]
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise TypeError(f"{name!r} is a {type(value).__name__}")
+    return value
+
+
+def _entries(found, name, kind, default=MISSING):
+    """A list, each member of which is of this kind."""
+    values = entry(found, name, list, default)
+    return [entry({name: value}, name, kind) for value in values]
+
+
+def _results(found):
+    """The results of a lesson, of what stands in results.json."""
+    return {"lesson": entry(found, "lesson", str), "seeds": _entries(found, "seeds", int),
+            "full": entry(found, "full", bool), "tiny": entry(found, "tiny", bool),
+            "device": entry(found, "device", str, "cpu"),
+            "figures": [{"file": _file_name(figure), "caption": entry(figure, "caption", str, "")}
+                        for figure in _entries(found, "figures", dict)],
+            "take_home": _entries(found, "take_home", str),
+            "rows": Checks(_from_dict(row) for row in _entries(found, "rows", dict))}
+
+
+def _file_name(figure):
+    """The name of a figure's file, which lies beside the results."""
+    name = entry(figure, "file", str)
+    if Path(name).name != name:
+        raise ValueError(f"'file' is {name!r}, expected the name of a file beside it")
+    return name
+
+
 def _from_dict(row):
     """The `Check` of a row of results.json."""
-    claim = row["claim"] and Claim(row["claim"]["text"], row["claim"]["source"], row["claim"]["id"])
-    contrary = row["contrary"] and tuple(float(value) for value in row["contrary"])
-    return Check(row["what"], tuple(float(value) for value in row["values"]), float(row["low"]), float(row["high"]),
-                 row["source"], row["seeds"], claim, contrary, row["expect"], row["published"], row["comment"])
+    values = tuple(float(value) for value in _entries(row, "values", NUMBER))
+    if not values:
+        raise ValueError("'values' is empty")
+    contrary = _entries(row, "contrary", NUMBER, []) if row.get("contrary") is not None else []
+    if len(contrary) not in (0, 2):
+        raise ValueError(f"'contrary' holds {len(contrary)} numbers, expected two")
+    expect = entry(row, "expect", (str, NoneType), AGREES)
+    if expect not in (AGREES, CONTRADICTS, NOT_SEEN, None):
+        raise ValueError(f"'expect' is {expect!r}")
+    seeds = entry(row, "seeds", (int, NoneType), None)
+    return Check(entry(row, "what", str), values, float(entry(row, "low", NUMBER)), float(entry(row, "high", NUMBER)),
+                 entry(row, "source", str), seeds, _claim(entry(row, "claim", (dict, NoneType), None)),
+                 tuple(map(float, contrary)) or None, expect, entry(row, "published", bool, False),
+                 entry(row, "comment", str, ""))
+
+
+def _claim(found):
+    """The `Claim` of a row, None where it is of a theory."""
+    if found is None:
+        return None
+    key = entry(found, "id", (str, NoneType), None)
+    if key and key not in POST:
+        raise ValueError(f"the post has no statement {key!r}")
+    return Claim(entry(found, "text", str), entry(found, "source", str), key or "")
 
 
 def _to_json(value):

@@ -7,6 +7,7 @@ import minires
 from minires.course.claims import POST
 from minires.course.claims_page import HEAD, lessons_of, overall_verdict, row_cells, rows_by_claim, runs_text
 from minires.course.run import Run
+from minires.errors import file_errors
 from minires.text.plain import plain
 from minires.text.tables import html_row, html_table
 
@@ -46,7 +47,9 @@ def _lesson_section(run):
     if run.results is None:
         return "\n".join(parts)
     for figure in run.results["figures"]:
-        data = base64.b64encode((run.folder / figure["file"]).read_bytes()).decode("ascii")
+        path = run.folder / figure["file"]
+        with file_errors("cannot read the figure", path, "Run the lesson again"):
+            data = base64.b64encode(path.read_bytes()).decode("ascii")
         caption = _escape(figure["caption"])
         parts.append(f'<figure><img src="data:image/png;base64,{data}" alt="{caption}"></figure>')
     parts += [f"<p>{_escape(sentence)}</p>" for sentence in run.results["take_home"]]

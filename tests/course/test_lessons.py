@@ -1,4 +1,7 @@
 """The course: heads of lessons, a process for each, failures and interruptions, the report and the claims page."""
+import functools
+import json
+import math
 import os
 import re
 import signal
@@ -13,6 +16,7 @@ import minires as mr
 from minires.cli import main as cli
 from minires.course import checks, lesson
 from minires.course import lessons as course
+from minires.course.checks import CONTRADICTS
 from minires.course.claims_page import claims_page
 
 HEAD = '''"""
@@ -198,3 +202,69 @@ def test_the_page_can_be_made_again_from_the_folders_but_not_from_tiny_runs(tmp_
 def test_without_results_the_claims_say_what_to_run(tmp_path, capsys):
     assert cli.main(["claims", str(tmp_path)]) == 1
     assert "run `minires lesson all --out" in capsys.readouterr().err
+
+
+# ---- results of odd content
+
+ODD = (None, True, 3, -1.5, "S99", "", [], [None], ["x"], [[1]], {}, {"a": 1}, 10**400)
+
+
+def places(value, path=()):
+    """The path to each entry of an object of JSON, and to what it holds."""
+    if path:
+        yield path
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*path, key))
+
+
+def altered(value, path, new):
+    """A copy of the object with something else in one place; nothing at all where it is KeyError."""
+    value = json.loads(json.dumps(value))
+    *outer, last = path
+    inner = functools.reduce(lambda found, key: found[key], outer, value)
+    if new is KeyError:
+        del inner[last]
+    else:
+        inner[last] = new
+    return value
+
+
+def test_results_of_odd_content_are_read_or_are_an_error_of_ours(tmp_path, capsys):
+    def fill(rows):
+        s5([-1, 2])(rows)
+        rows.claim(checks.Claim("Deeper is better.", "He"), "error", -0.5, -1, 0, published=True)
+        rows.add("x", [1, math.nan, 3], 1, math.inf, "theory")
+
+    results_of(tmp_path, "02_toy", fill)
+    path = tmp_path / "02_toy" / "results.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    refused = 0
+    for place in places(whole):
+        for new in (KeyError, *ODD):
+            path.write_text(json.dumps(altered(whole, place, new)), encoding="utf-8")
+            status = cli.main(["claims", str(tmp_path)])
+            out, err = capsys.readouterr()
+            assert (status, out == "") in ((0, False), (1, True)), (place, new)
+            assert err == "" or err.startswith("minires: "), (place, new)
+            refused += status
+    assert refused > 300
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", '"lesson"', "{", "[" * 100_000, '{"version": 2}'])
+def test_other_text_is_no_results(tmp_path, capsys, text):
+    (tmp_path / "02_toy").mkdir()
+    (tmp_path / "02_toy" / "results.json").write_text(text, encoding="utf-8")
+    assert cli.main(["claims", str(tmp_path)]) == 1
+    assert "not the results of a lesson" in capsys.readouterr().err
+
+
+def test_results_of_a_version_that_had_fewer_entries_are_read(tmp_path):
+    results_of(tmp_path, "02_toy", s5(-1))
+    path = tmp_path / "02_toy" / "results.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    del found["version"], found["device"], found["rows"][0]["comment"], found["rows"][0]["published"]
+    path.write_text(json.dumps(found), encoding="utf-8")
+    read = checks.read_results(path)
+    assert read["device"] == "cpu"
+    assert (read["rows"][0].verdict, read["rows"][0].comment) == (CONTRADICTS, "")
