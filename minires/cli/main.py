@@ -16,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
     accept_any_text()
+    os.environ["MPLBACKEND"] = "Agg"  # figures are files; a notebook's own backend, which a command inherits, may be missing
     try:
         if arguments[:1] == ["lesson"] and len(arguments) > 1 and not arguments[1].startswith("-"):
             return course.run_lesson(arguments[1], arguments[2:])  # the rest belongs to the lesson's own options
@@ -23,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return chosen.run(chosen)
     except MiniresError as error:
         print(f"minires: {error}", file=sys.stderr)
+        return 1
+    except MemoryError as error:
+        print(f"minires: there is not enough memory for this{f': {error}' if str(error) else ''}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nminires: interrupted", file=sys.stderr)

@@ -24,6 +24,6 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _positive(text):
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > 6 or int(text) < 1:  # more pixels than a million have no place in memory
         raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
     return int(text)

@@ -1,5 +1,6 @@
 """The command `minires`: lessons by name and number, clear errors, exit statuses."""
 import io
+import os
 import subprocess
 import sys
 
@@ -37,13 +38,14 @@ def test_a_lesson_is_found_by_name_and_number(name):
 def test_an_unknown_lesson_lists_the_known_ones(capsys):
     status, _, err = run(capsys, "lesson", "degradatoin")
     assert status == 1
-    assert "unknown lesson 'degradatoin'" in err
+    assert "unknown lesson 'degradatoin'. Did you mean 'degradation'?" in err
     assert "plain_vs_residual" in err
 
 
 def test_an_unknown_model_lists_the_known_ones(capsys):
     status, _, err = run(capsys, "summary", "resnet21")
     assert status == 1
+    assert "Did you mean 'resnet20'?" in err
     assert "resnet20" in err
     assert "plain110" in err
 
@@ -54,7 +56,8 @@ def test_summary_prints_the_published_number_of_parameters(capsys):
     assert "parameters: 269,722" in out
 
 
-@pytest.mark.parametrize("arguments", [("summary", "resnet20", "--size", "0"), ("fly",), ()])
+@pytest.mark.parametrize("arguments", [("summary", "resnet20", "--size", "0"), ("summary", "resnet20", "--size", "9" * 20),
+                                       ("fly",), ()])
 def test_wrong_usage_ends_with_status_2(arguments):
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
@@ -64,6 +67,28 @@ def test_wrong_usage_ends_with_status_2(arguments):
 def test_python_m_minires_is_the_same_command():
     done = subprocess.run([sys.executable, "-m", "minires", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"minires {mr.__version__}"
+
+
+@pytest.mark.parametrize("backend", ["module://no_such_package.backend_inline", "QtAgg"])
+@pytest.mark.parametrize("arguments", [("draw", "block"), ("train", "resnet20", "--batch", "4", "--steps", "1"), ("doctor",),
+                                       ("lesson", "what_is_a_resnet", "--tiny")], ids=lambda arguments: arguments[0])
+def test_a_backend_that_is_not_there_ends_no_command(tmp_path, backend, arguments):
+    """A notebook hands the name of its own to what it starts, whose environment may lack it."""
+    environment = {**os.environ, "MPLBACKEND": backend}
+    done = subprocess.run([sys.executable, "-m", "minires", *arguments], capture_output=True, text=True, cwd=tmp_path,
+                          env=environment, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert "not known:" not in done.stdout  # of the doctor
+    assert arguments == ("doctor",) or list(tmp_path.rglob("*.png"))
+
+
+def test_too_little_memory_is_a_line(capsys, monkeypatch):
+    def no_memory(chosen):
+        raise MemoryError("Unable to allocate 9 EiB")
+
+    monkeypatch.setattr(cli.summary, "run", no_memory)
+    status, _, err = run(capsys, "summary", "resnet20")
+    assert (status, err) == (1, "minires: there is not enough memory for this: Unable to allocate 9 EiB\n")
 
 
 def a_lesson(monkeypatch, tmp_path, body):
@@ -143,7 +168,10 @@ def test_a_lesson_is_stopped_in_a_layer_by_name_and_goes_on(capsys, stepping_les
 def test_a_layer_that_no_lesson_has_is_an_error_that_lists_near_ones_and_loses_no_result(capsys, stepping_lesson, tmp_path):
     status, _, err = run(capsys, *stepping_lesson, "layer3.9.conv2")
     assert status == 1
+    first = next(line for line in err.splitlines() if "Waiting for another pass" in line)  # at the end of the first pass
+    assert "; it is of a ResNet of 8 convolutions and linear layers. " in first
     last = err.splitlines()[-1]
+    assert last.endswith("; what ran is a ResNet of 8 convolutions and linear layers")
     assert last.startswith("minires: break_at: nothing of the name 'layer3.9.conv2' has run. Near it are layer3.0.conv2, ")
     assert (tmp_path / "out" / "checks.csv").exists()
 
