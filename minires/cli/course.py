@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minires.course import claims_page, lesson, lessons, report
+from minires.course.processes import end_with_course
 from minires.course.run import run_course
 from minires.text.files import write_text
 
@@ -33,6 +34,7 @@ def run_lesson(name: str, arguments: Sequence[str]) -> int:
     if name == "all":
         return run_all_lessons(arguments)
     path = str(lessons.find_lesson(name).path)
+    end_with_course()
     outer = sys.argv
     sys.argv = [path, *arguments]
     try:

@@ -1,9 +1,11 @@
 """Jobs in several processes: for nets so small that threads inside an op gain nothing."""
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +18,7 @@ from minires.text.terminal import progress
 
 T = TypeVar("T")
 
+PIPE_OF_PARENT = "MINIRES_PIPE_OF_PARENT"  # in the environment of a lesson whose standard input ends with the course
 ONE_THREAD: dict[str, str] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -25,7 +28,8 @@ def in_processes(function: Callable[..., T], jobs: Iterable[tuple[Any, ...]], la
 
     The processes are new ones (spawned), which know nothing of this program but what they are given. So `function` has to
     stand in a module that they can import, minires.course.brief_training say, and not in a lesson's file. Give the longest
-    jobs first. Where the loop is left, by Ctrl-C say, they are ended; what was yielded by then is the caller's.
+    jobs first. Where the loop is left, by Ctrl-C say, they are ended; what was yielded by then is the caller's. Where this
+    process is killed, they end too.
 
     Args:
         function: a function of a module.
@@ -63,9 +67,27 @@ def in_processes(function: Callable[..., T], jobs: Iterable[tuple[Any, ...]], la
 
 
 def _prepare():
-    """In a new process: one thread, and Ctrl-C is left to the process that waits for the results."""
+    """In a new process: one thread. Ctrl-C is left to the process that waits for the results, with which this one ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        _end_after(parent.join)
     set_threads(1)
+
+
+def end_with_course() -> None:
+    """Where `course.run` started this process: end with the process that did, even if that is killed."""
+    if os.environ.pop(PIPE_OF_PARENT, None) is not None:
+        _end_after(functools.partial(os.read, sys.stdin.fileno(), 1))  # not through its buffer, which Python closes
+
+
+def _end_after(wait: Callable[[], Any]) -> None:
+    """End this process at once as soon as `wait()` returns; meanwhile it waits in a thread of its own."""
+    def watch():
+        wait()
+        os._exit(1)  # nobody is there to take a result or an error
+
+    threading.Thread(target=watch, daemon=True, name="minires: wait for the parent's end").start()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from minires.course import checks
 from minires.course.lessons import Lesson, all_lessons
+from minires.course.processes import PIPE_OF_PARENT
 from minires.text.files import output_folder
 
 
@@ -71,14 +72,17 @@ def run_course(out: str | os.PathLike[str], arguments: Sequence[str] = ()) -> li
 
 
 def _run_lesson(run, arguments):
-    """Run one lesson; its standard output goes to output.txt in its folder, progress and errors to standard error."""
+    """Run one lesson; its standard output goes to output.txt in its folder, progress and errors to standard error.
+
+    Its standard input is a pipe that nobody writes to: it ends with this process, and the lesson with it.
+    """
     output_folder(run.folder)
     (run.folder / checks.RESULTS).unlink(missing_ok=True)
     command = [sys.executable, "-m", "minires", "lesson", run.lesson.path.stem, "--out", str(run.folder), *arguments]
-    environment = {"MPLBACKEND": "Agg", **os.environ, "PYTHONIOENCODING": "utf-8"}
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", PIPE_OF_PARENT: "stdin"}
     start = time.perf_counter()
     with open(run.folder / "output.txt", "w", encoding="utf-8") as output, \
-            subprocess.Popen(command, stdout=output, env=environment) as process:
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, env=environment) as process:
         try:
             run.status = process.wait()
         except KeyboardInterrupt:

@@ -138,6 +138,20 @@ def test_an_interrupted_course_keeps_what_is_done_and_writes_the_report(lessons,
     assert "interrupted" in page
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of Unix")
+def test_a_lesson_ends_with_a_course_that_is_killed(lessons, tmp_path):
+    """It holds this pipe's other end: communicate() returns when it has ended."""
+    lessons(slow="import time\nopen(options.out / 'started', 'w').close()\ntime.sleep(3600)\n")
+    process = subprocess.Popen([sys.executable, "-m", "minires", "lesson", "all", "--out", str(tmp_path / "out")],
+                               stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 50
+    while not (tmp_path / "out" / "00_slow" / "started").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=60)
+    assert (tmp_path / "out" / "00_slow" / "started").exists()
+
+
 # ---- the claims page
 
 def results_of(tmp_path, name, fill, tiny=False):

@@ -71,3 +71,16 @@ def test_a_script_needs_no_guard_as_its_file_is_not_run_again(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout == "started\n[5.0, 13.0]\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of Unix")
+def test_processes_end_with_one_that_is_killed():
+    """They hold this pipe's other end: it is closed when the last of them has ended."""
+    script = ("import time\nfrom minires.course.processes import in_processes\n"
+              "for done in in_processes(time.sleep, [(0,), (0,), (3600,), (3600,)], 'sleeping', processes=2):\n"
+              "    print('one', flush=True)\n")
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "one\n"
+    assert process.stdout.readline() == "one\n"
+    process.kill()
+    assert process.communicate(timeout=60)[0] == ""
