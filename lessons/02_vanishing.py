@@ -325,8 +325,7 @@ pyplot.close("all")
 
 for activation in ACTIVATIONS:
     for name in INITS:
-        file_name = f"{activation}_{''.join(c for c in name if c.isalnum() or c == '.')}.csv"
-        records[activation, name, DEEPEST].to_csv(options.out / file_name)
+        records[activation, name, DEEPEST].to_csv(options.out / f"{activation}_{lesson.file_name(name)}.csv")
 
 # %%
 # What to take home

@@ -469,8 +469,7 @@ lesson.save_figure(figure, options, "batch_size_and_smoothness.png")
 pyplot.close("all")
 
 for (name, batch_norm), record in profiles.items():
-    file_name = "".join(c for c in name if c.isalnum() or c == ".")
-    record.to_csv(options.out / f"{file_name}_{'batch_norm' if batch_norm else 'plain'}.csv")
+    record.to_csv(options.out / f"{lesson.file_name(name)}_{'batch_norm' if batch_norm else 'plain'}.csv")
 
 # %%
 # What to take home

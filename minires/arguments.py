@@ -114,9 +114,24 @@ def known_name(owner: str, argument: str, value: Any, known: Collection[str]) ->
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """" Did you mean 'resnet20'?" for the end of an error, or nothing where no name is near."""
-    near = difflib.get_close_matches(str(name), list(known), n=1)
+    """" Did you mean 'resnet20'?" for the end of an error, or nothing where no name is near.
+
+    Of names that differ in the number at their end alone, the one of the nearest number is: 'resnet21' is near 'resnet20'.
+    """
+    known = list(known)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    family, number = _family_and_number(str(name))
+    family_members = [each for each in known if number is not None and _family_and_number(each)[0] == family]
+    if number is not None and family_members:
+        near = [min(family_members, key=lambda each: abs((_family_and_number(each)[1] or 0) - number))]
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _family_and_number(name):
+    """"resnet20" as ("resnet", 20); None where no number is at the end, or one too long to mean anything."""
+    family = name.rstrip("0123456789")
+    digits = name[len(family):]
+    return family, int(digits) if 0 < len(digits) < 10 else None
 
 
 def text(owner: str, argument: str, value: Any) -> str:

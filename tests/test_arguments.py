@@ -233,3 +233,12 @@ def test_what_is_shown_is_short_and_in_one_line():
     assert shown(np.eye(2)) == "array([[1., 0.], [0., 1.]])"
     assert len(shown("a" * 1000)) == 80
     assert shown("a" * 1000).endswith("…")
+@pytest.mark.parametrize(("name", "near"), [("resnet21", "resnet20"), ("resnet45", "resnet44"), ("resnet99", "resnet110"),
+                                            ("plain1202", "plain110"), ("resnt34", "resnet34")])
+def test_of_names_with_a_number_the_nearest_number_is_near(name, near):
+    known = ["resnet20", "resnet32", "resnet34", "resnet44", "resnet110", "plain20", "plain110"]
+    assert nearest(name, known) == f" Did you mean {near!r}?"
+
+
+def test_a_number_of_thousands_of_digits_is_near_nothing():
+    assert nearest("9" * 5000, ["7", "8"]) == ""

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,11 +20,13 @@ from minires.text.terminal import accept_any_text, progress
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Check", "Checks", "Claim", "Options", "accept_any_text", "lesson_name", "options", "output_folder", "progress",
-           "save_figure"]
+__all__ = ["Check", "Checks", "Claim", "Options", "accept_any_text", "file_name", "lesson_name", "options",
+           "output_folder", "progress", "save_figure"]
 
 
 NOTEBOOK = "notebook"  # what a lesson is called there, where it does not know its file
+
+MOST = 10**6  # seeds: no lesson ends with more
 
 T = TypeVar("T")
 
@@ -117,6 +121,13 @@ def lesson_name(path: str | os.PathLike[str]) -> str:
     return Path(path).stem.lstrip("0123456789").lstrip("_")
 
 
+def file_name(text: str) -> str:
+    """What stands for a text in the name of a file, on every system: "N(0, 0.01²)" as "N-0-0.01-2"."""
+    text = re.sub("(?=[²³¹⁰-⁹])", "-", text)  # or 0.01² would be 0.012
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    return re.sub(r"[^A-Za-z0-9.]+", "-", plain).strip("-.")
+
+
 def save_figure(figure: Figure, options: Options, name: str) -> None:
     """Write a matplotlib figure as PNG into the lesson's folder; its title is kept as the caption for the report.
 
@@ -141,8 +152,8 @@ def _count(least: int):
     """An argparse type: an integer of at least `least`."""
     def parse(text):
         value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"expected an integer of at least {least}, got {value}")
+        if not least <= value <= MOST:
+            raise argparse.ArgumentTypeError(f"expected an integer from {least} to {MOST:,}, got {value}")
         return value
     parse.__name__ = "integer"
     return parse

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import minires
+from minires.arguments import nearest
 from minires.errors import FileError, UnknownNameError
 
 
@@ -50,8 +51,9 @@ def find_lesson(name: str) -> Lesson:
     for lesson in lessons:
         if name in (lesson.name, lesson.path.stem, lesson.number, str(int(lesson.number))):
             return lesson
-    raise UnknownNameError(f"unknown lesson {name!r}. Known are {', '.join(lesson.name for lesson in lessons)}, "
-                           'and "all" for the whole course')
+    names = [lesson.name for lesson in lessons]
+    raise UnknownNameError(f"unknown lesson {name!r}.{nearest(name, [*names, 'all'])} Known are {', '.join(names)}, and "
+                           '"all" for the whole course')
 
 
 def read_lesson(path: Path) -> Lesson:

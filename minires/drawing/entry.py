@@ -56,7 +56,7 @@ class Drawing(Diagram):
 
 
 def draw(model_or_loss: Module | Tensor | Sequence[Module] | Mapping[str, Module],
-         path: str | os.PathLike[str] | None = None, *, input_shape: Sequence[int] | None = None,
+         path: str | os.PathLike[str] | Sequence[int] | None = None, *, input_shape: Sequence[int] | None = None,
          gradients: bool | None = None, columns: int | None = None, title: str | None = None) -> Any:
     """Draw a net or a loss, layer by layer: shortcuts go past the layers that they skip.
 
@@ -68,6 +68,7 @@ def draw(model_or_loss: Module | Tensor | Sequence[Module] | Mapping[str, Module
             and pooling as He et al. 2015, arXiv:1512.03385, figure 3, does.
         path: a file to write. Its ending names the format: .png, .svg or .pdf for a figure; .dot or .gv for Graphviz; .mmd
             for Mermaid; .html for an animation of the backward pass, of a loss, in one file that needs no network.
+            A shape in its place is the `input_shape`, as in `mr.summary(model, (1, 3, 32, 32))`.
         input_shape: for a model, the shape of its input, batch included. The nets of `minires.models` know theirs.
         gradients: of a loss, whether ‖dL/d·‖ stands on the arrows.
             True: a backward pass is run beside yours: it changes no `grad`, and keeps the graph.
@@ -88,6 +89,10 @@ def draw(model_or_loss: Module | Tensor | Sequence[Module] | Mapping[str, Module
         DTypeError: this is neither a model nor a tensor.
         FileError: the file cannot be written.
     """
+    if isinstance(path, (tuple, list)):
+        if input_shape is not None:
+            raise ArgumentError(f"draw: got two shapes, {path!r} and input_shape={input_shape!r}, and no path")
+        path, input_shape = None, path
     path = None if path is None else path_of("draw", path)
     gradients = None if gradients is None else flag("draw", "gradients", gradients)
     title = None if title is None else text_of("draw", "title", title)

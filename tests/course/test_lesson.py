@@ -105,3 +105,16 @@ def test_in_a_notebook_a_saved_figure_is_shown(tmp_path, monkeypatch):
     lesson.save_figure(figure, chosen, "a.png")
     pyplot.close(figure)
     assert shown == [str(chosen.out / "a.png")]
+
+
+@pytest.mark.parametrize(("text", "name"), [("N(0, 0.01²)", "N-0-0.01-2"), ("He / 1.4 (Glorot)", "He-1.4-Glorot"),
+                                            ("x₁ é", "x1-e"), ("../up", "up"), ("plain", "plain")])
+def test_the_name_of_a_file_is_ascii_without_what_has_a_meaning(text, name):
+    assert lesson.file_name(text) == name
+
+
+@pytest.mark.parametrize("count", ["9" * 20, "0", "-1"])
+def test_senseless_numbers_of_seeds_end_with_status_2(tmp_path, count):
+    with pytest.raises(SystemExit) as ended:
+        lesson.options("A title", argv=["--out", str(tmp_path), "--seeds", count])
+    assert ended.value.code == 2

@@ -5,6 +5,7 @@ import pytest
 import minires as mr
 from minires import models, nn
 from minires.drawing.model import known_input_shape
+from minires.errors import ArgumentError
 from tests.drawing.nets import Users, loss_of, small
 
 
@@ -86,3 +87,17 @@ def test_a_model_has_to_return_one_tensor(result, message):
 
 def test_float64_models_run_in_float64():
     assert len(mr.draw(small().astype(np.float64)).nodes) > 20
+
+
+def test_a_shape_may_stand_where_summary_takes_it():
+    net = mr.nn.Sequential(mr.nn.Conv2d(3, 4, 3), mr.nn.ReLU())
+    for shape in ((1, 3, 16, 16), [1, 3, 16, 16]):
+        assert mr.draw(net, shape).nodes[0].shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize(("arguments", "given", "said"), [
+    (((1, 3, 16, 16),), {"input_shape": (1, 3, 16, 16)}, "got two shapes"), ((3,), {}, "path is 3, expected the name"),
+    ((1.5,), {}, "path is 1.5"), ((("a", 3),), {}, "input_shape")])
+def test_what_is_neither_a_path_nor_a_shape_is_an_error_of_ours(arguments, given, said):
+    with pytest.raises(ArgumentError, match=said):
+        mr.draw(mr.nn.Conv2d(3, 4, 3), *arguments, **given)

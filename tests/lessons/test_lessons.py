@@ -91,6 +91,10 @@ def test_a_lesson_prints_its_table_and_where_its_results_are(run):
     assert str(run.folder) in run.output
 
 
+def test_the_names_of_a_lessons_files_are_ascii(run):
+    assert all(path.name.isascii() for path in run.folder.iterdir())
+
+
 def test_a_lesson_leaves_its_rows_as_data(run):
     results = checks.read_results(run.folder / checks.RESULTS)
     rows = run.namespace["checks"]
