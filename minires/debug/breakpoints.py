@@ -17,6 +17,8 @@ from minires.engine.op import Op
 from minires.engine.state import state, temporarily
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, UnknownNameError
+from minires.nn.convolution import Conv2d
+from minires.nn.linear import Linear
 from minires.nn.module import Module
 
 NEAR = 5  # names that an error lists
@@ -80,6 +82,8 @@ class break_at(BackwardHook):
         self._definition: temporarily | None = None  # ops run it from a stop to the end of its pass
         self._outer_hook: Callable[..., Any] | None = None  # `sys.breakpointhook`, where it was replaced
         self._missed = False  # was it said that the name is not there?
+        self._net: str = ""  # what runs in this pass, in words; "" where that is not known yet
+        self._nets: dict[str, None] = {}  # what ran in all passes
 
     # ---- what the passes tell
 
@@ -88,6 +92,9 @@ class break_at(BackwardHook):
         if state.rebuilding:
             return  # a checkpoint's second forward
         self._names["forward"].setdefault(op.layer or type(op).__name__)
+        if op.layer and not self._net:
+            self._net = _net_in_words()
+            self._nets.setdefault(self._net)
         if self.when == "forward":
             op.call_site = call_site()
             self._consider(ForwardStep(op, inputs))
@@ -117,7 +124,9 @@ class break_at(BackwardHook):
         if self.layer is not None and not self._missed and self.layer not in self._seen():
             self._missed = True
             print(f"minires: break_at: nothing of the name {self.layer!r} in this backward pass. "
-                  f"{_near(self.layer, self._seen())}. Waiting for another pass", file=sys.stderr)
+                  f"{_near(self.layer, self._seen())}{f'; it is of {self._net}' if self._net else ''}. Waiting for another "
+                  "pass", file=sys.stderr)
+        self._net = ""
         self._count = 0
         self._restore_ops()
 
@@ -193,7 +202,8 @@ class break_at(BackwardHook):
         ran = self._names[self.when]
         seen = self._seen()
         if self.layer is not None and seen and self.layer not in seen:
-            raise UnknownNameError(f"break_at: nothing of the name {self.layer!r} has run. {_near(self.layer, seen)}")
+            raise UnknownNameError(f"break_at: nothing of the name {self.layer!r} has run. {_near(self.layer, seen)}"
+                                   f"{f'; what ran is {_listed(self._nets)}' if self._nets else ''}")
         if not ran:
             reason = f"no {'op' if self.when == 'forward' else 'backward pass'} ran inside the block"
         elif self.layer is not None and self.layer not in ran:
@@ -233,6 +243,28 @@ class break_at(BackwardHook):
             raise ArgumentError(f"break_at: if_ is {shown(self.if_)}, expected a function of the step")
         if self.first is not None and not is_one_of(self.first, KINDS):
             raise ArgumentError(f"break_at: first is {shown(self.first)}, expected {' or '.join(map(repr, KINDS))}")
+
+
+# ---- nets
+
+def _net_in_words():
+    """The module whose call is the outermost one: "a ResNet of 20 convolutions and linear layers"."""
+    net, frame = None, sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        net = caller if isinstance(caller, Module) else net
+        frame = frame.f_back
+    if net is None:
+        return ""
+    weighted = sum(isinstance(module, (Conv2d, Linear)) for _, module in net.named_modules())
+    return f"a {type(net).__name__} of {weighted} convolutions and linear layers"
+
+
+def _listed(nets):
+    """The first of the nets, and how many more."""
+    some = list(nets)
+    more = f" and {len(some) - NEAR} more" if len(some) > NEAR else ""
+    return ", ".join(some[:NEAR]) + more
 
 
 # ---- types of op
