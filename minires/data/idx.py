@@ -7,12 +7,13 @@ The format is described by Y. LeCun, C. Cortes and C. Burges, "The MNIST databas
 
 import contextlib
 import gzip
+import io
 import math
 import os
 import stat
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def read_idx_header(path: str | os.PathLike[str]) -> tuple[np.dtype[Any], tuple[
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, float]]:
+def opened(path: str | os.PathLike[str]) -> Iterator[tuple[io.BufferedIOBase, float]]:
     """A stream of the file's bytes, expanded if it begins as a gzip file does, and how many there can be at most."""
     with (file_errors("read_idx: cannot read", path, "Give the path of an IDX file, such as train-images-idx3-ubyte.gz."),
           open(path, "rb") as file):

@@ -4,6 +4,7 @@ import difflib
 import sys
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from minires.arguments import is_one_of, is_whole_number, shown
@@ -249,7 +250,8 @@ class break_at(BackwardHook):
 
 def _net_in_words():
     """The module whose call is the outermost one: "a ResNet of 20 convolutions and linear layers"."""
-    net, frame = None, sys._getframe(1)
+    net: Module | None = None
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         caller = frame.f_locals.get("self")
         net = caller if isinstance(caller, Module) else net
