@@ -273,7 +273,8 @@ def _listed(nets):
 
 def _net_in_words():
     """The module whose call is the outermost one: "a ResNet of 20 convolutions and linear layers"."""
-    net, frame = None, sys._getframe(1)
+    net: Module | None = None
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         caller = frame.f_locals.get("self")
         net = caller if isinstance(caller, Module) else net
