@@ -39,8 +39,8 @@ class Module:
         path: the dotted name.
         is_named_by_parent: is it a part of another module, from which its name comes?
         training: True while training, False in evaluation; set by `train()` and `eval()`.
-        forward_hooks: a list of callables `hook(module, inputs, output)`, called after each forward; what one returns,
-            unless it is None, takes the place of the output.
+        forward_hooks: a list of callables `hook(module, inputs, output)`, called after each forward; what one returns
+            takes the place of the output, if it is a tensor or holds one.
     """
 
     path: str
@@ -62,7 +62,7 @@ class Module:
     def __call__(self, *inputs: Any, **options: Any) -> Tensor:
         """Run `forward`; ops and errors know meanwhile which layer runs.
 
-        Returns what `forward` returned, or in its place what a forward hook returned that did not return None.
+        Returns what `forward` returned, or what a forward hook put in its place.
         """
         outer = state.layer
         state.layer = self.path or outer
@@ -74,7 +74,8 @@ class Module:
             output.name = self.path
         for hook in list(self.forward_hooks):  # as it is now: a hook may remove itself
             replaced = hook(self, inputs, output)
-            output = output if replaced is None else replaced
+            if any(isinstance(part, Tensor) for part in _parts_of(replaced)):
+                output = replaced
         return output
 
     def __getstate__(self) -> dict[str, Any]:

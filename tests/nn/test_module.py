@@ -485,9 +485,11 @@ def test_forward_takes_options_by_name():
 
 
 def test_what_a_forward_hook_returns_takes_the_place_of_the_output():
-    layer = nn.Identity()
-    layer.forward_hooks += [lambda module, inputs, output: output * 2, lambda module, inputs, output: None]
+    layer, calls = nn.Identity(), []
+    layer.forward_hooks += [lambda module, inputs, output: output * 2, lambda module, inputs, output: None,
+                            lambda module, inputs, output: (calls.append(output), 3)]
     assert layer(mr.Tensor([1.0])).item() == 2
+    assert len(calls) == 1
 
 
 def test_a_forward_hook_that_removes_itself_skips_none_of_the_others():
