@@ -16,7 +16,7 @@ import numpy as np
 from minires.cli.interruption import StopAfterStep
 from minires.cli.train_options import add_options, given_settings
 from minires.cli.train_progress import Progress
-from minires.errors import AnomalyError, ArgumentError, DataError
+from minires.errors import AnomalyError, ArgumentError, DataError, file_errors
 from minires.nn.saving import load, save
 from minires.text.files import append_csv, output_folder, write_csv
 from minires.text.terminal import duration, tell
@@ -196,7 +196,8 @@ class RunFiles:
         self._is_sound = training.step > 0 and _is_sound(training, training.state_dict())
         if training.step == 0:  # what an earlier run has left is not of this one
             for name in (GOOD, RUINED):
-                (out / name).unlink(missing_ok=True)
+                with file_errors("cannot delete", out / name):
+                    (out / name).unlink(missing_ok=True)
         self._write_numbers()
 
     @property
@@ -281,9 +282,11 @@ class RunFiles:
         try:
             yield
         except OSError as error:
-            if name not in self._problems:
-                tell(f"\nminires: {error}. The run goes on, and tries again with the next checkpoint", sys.stderr)
-            self._problems[name] = f"{self.out / name} could not be written ({error})"
+            reason = getattr(error.__cause__, "strerror", None) or error.strerror or error  # ours come from the system's
+            if name not in self._problems and name != PICTURE:
+                tell(f"\nminires: cannot write {self.out / name} ({reason}). The run goes on, and tries again with the next "
+                     "checkpoint: make room, or the folder writable", sys.stderr)
+            self._problems[name] = f"{self.out / name} could not be written ({reason})"
         else:
             self._problems.pop(name, None)
 
