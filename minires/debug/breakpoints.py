@@ -269,29 +269,6 @@ def _listed(nets):
     return ", ".join(some[:NEAR]) + more
 
 
-# ---- nets
-
-def _net_in_words():
-    """The module whose call is the outermost one: "a ResNet of 20 convolutions and linear layers"."""
-    net: Module | None = None
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        net = caller if isinstance(caller, Module) else net
-        frame = frame.f_back
-    if net is None:
-        return ""
-    weighted = sum(isinstance(module, (Conv2d, Linear)) for _, module in net.named_modules())
-    return f"a {type(net).__name__} of {weighted} convolutions and linear layers"
-
-
-def _listed(nets):
-    """The first of the nets, and how many more."""
-    some = list(nets)
-    more = f" and {len(some) - NEAR} more" if len(some) > NEAR else ""
-    return ", ".join(some[:NEAR]) + more
-
-
 # ---- types of op
 
 def _op_classes():
