@@ -14,29 +14,76 @@ QUANTITIES = ("output_grad_norm", "weight_grad_norm", "weight_norm", "update_rat
 FLOW_QUANTITIES = ("flow_through_shortcut", "flow_through_branch", "flow_together", "flow_cosine")
 ALL_QUANTITIES = QUANTITIES + FLOW_QUANTITIES
 
+MOST_ON_DEVICE = 1000  # passes; each fetch waits for a GPU, and each pass left there takes some of its memory
+
 
 class PassNumbers:
     """The numbers of one backward pass, left on their device in small vectors, until somebody asks for them."""
 
     def __init__(self) -> None:
-        self._keys: list[Key] = []
-        self._vectors: list[Array] = []
+        self._vectors: list[tuple[tuple[Key, ...], Array]] = []  # (what the numbers are called, the numbers)
 
     def add(self, numbers: list[tuple[Key, Array]]) -> None:
-        """Take ((quantity, column), 0-d array) pairs; a module that ran twice in the pass has two numbers of a quantity."""
+        """Take ((quantity, column), 0-d array) pairs; the numbers of one name are parts of one array: see `combined`."""
         if numbers:
             keys, arrays = zip(*numbers, strict=True)
-            self._keys += keys
-            self._vectors.append(_as_vector(arrays))
+            self._vectors.append((keys, _as_vector(arrays)))
+
+    def share_names(self, known: dict[tuple[Key, ...], tuple[Key, ...]]) -> None:
+        """Use the names in `known` in place of equal ones: a hundred thousand passes of one net need them once."""
+        for i, (keys, vector) in enumerate(self._vectors):
+            self._vectors[i] = known.setdefault(keys, keys), vector
 
     def on_host(self) -> dict[Key, float]:
-        """{(quantity, column): number}, moved to the host in one transfer; all runs of a module in the pass are one."""
-        use_device_of(self._vectors[0])
-        vector = array_module(self._vectors[0]).concatenate(self._vectors)
-        runs: dict[Key, list[float]] = {}
-        for key, number in zip(self._keys, to_host(vector).tolist(), strict=True):
-            runs.setdefault(key, []).append(number)
-        return {key: numbers[0] if len(numbers) == 1 else _of_all_runs(key, runs) for key, numbers in runs.items()}
+        """{(quantity, column): number}, moved to the host in one transfer."""
+        vectors = [vector for _, vector in self._vectors]
+        use_device_of(vectors[0])
+        numbers = to_host(array_module(vectors[0]).concatenate(vectors)).tolist()
+        parts: dict[Key, list[float]] = {}
+        for key, number in zip([key for keys, _ in self._vectors for key in keys], numbers, strict=True):
+            parts.setdefault(key, []).append(number)
+        return {key: values[0] if len(values) == 1 else combined(key, parts) for key, values in parts.items()}
+
+
+class Table:
+    """The numbers of one quantity, by pass and column, and which of them were recorded at all."""
+
+    def __init__(self) -> None:
+        self._place: dict[str, int] = {}  # of each column below
+        self._numbers = np.full((1, 1), np.nan)  # with room for more passes and columns; the last column stays empty,
+        self._is_recorded = np.zeros((1, 1), bool)  # for whom nothing was recorded
+
+    def write(self, i: int, row: dict[str, float]) -> None:
+        """Write numbers of pass i, {column: number}; to write them again changes nothing."""
+        for column in row:
+            self._place.setdefault(column, len(self._place))
+        self._make_room(i + 1)
+        places = [self._place[column] for column in row]
+        self._numbers[i, places] = list(row.values())
+        self._is_recorded[i, places] = True
+
+    def values(self, count: int, columns: list[str]) -> np.ndarray:
+        """(count, columns) float64; NaN where nothing was recorded."""
+        self._make_room(count)
+        return self._numbers[:count, self._places(columns)]
+
+    def recorded(self, count: int, columns: list[str]) -> np.ndarray:
+        """(count, columns) bools."""
+        self._make_room(count)
+        return self._is_recorded[:count, self._places(columns)]
+
+    def _places(self, columns):
+        return [self._place.get(column, -1) for column in columns]
+
+    def _make_room(self, count):
+        """For so many passes, and for all columns; where there is none, for more than that."""
+        passes, columns = self._numbers.shape
+        more_passes = max(count - passes, passes // 2) if count > passes else 0
+        more_columns = len(self._place) + 8 - columns if len(self._place) >= columns else 0
+        if more_passes or more_columns:
+            room = (0, more_passes), (0, more_columns)
+            self._numbers = np.pad(self._numbers, room, constant_values=np.nan)
+            self._is_recorded = np.pad(self._is_recorded, room, constant_values=False)
 
 
 class Passes:
@@ -44,22 +91,27 @@ class Passes:
 
     def __init__(self) -> None:
         self._on_device: list[PassNumbers] = []  # of the last passes: nobody has asked for them, and waited for the GPU
-        self._count = 0  # of the passes below
-        self._place: dict[str, int] = {}  # of each column below
-        self._numbers = np.full((len(ALL_QUANTITIES), 1, 1), np.nan)  # with room for more passes and columns; the last
-        self._is_recorded = np.zeros(self._numbers.shape, bool)       # column stays empty, for whom nothing was recorded
+        self._names: dict[tuple[Key, ...], tuple[Key, ...]] = {}  # those that the passes on the device share
+        self._count = 0  # of the passes in the tables
+        self._tables: dict[str, Table] = {}  # of each quantity of which something was recorded
 
     def __len__(self) -> int:
         return self._count + len(self._on_device)
 
     def add(self, numbers: PassNumbers) -> None:
         """Add a pass."""
+        numbers.share_names(self._names)
         self._on_device.append(numbers)
+        if len(self._on_device) > MOST_ON_DEVICE:
+            self._fetch(but=1)  # not the last one, which may still run
 
     def add_to_last(self, numbers: list[tuple[Key, Array]]) -> None:
         """Add what is known only after the last pass, as `PassNumbers.add`."""
+        if not numbers:
+            return
         if self._on_device:
             self._on_device[-1].add(numbers)
+            self._on_device[-1].share_names(self._names)
         elif self._count:
             late = PassNumbers()
             late.add(numbers)
@@ -74,36 +126,27 @@ class Passes:
     def values(self, quantity: str, columns: list[str]) -> np.ndarray:
         """(passes, columns) float64; NaN where nothing was recorded."""
         self._fetch()
-        return self._numbers[ALL_QUANTITIES.index(quantity), :self._count, self._places(columns)].T
+        return self._tables.get(quantity, Table()).values(self._count, columns)
 
     def recorded(self, quantity: str, columns: list[str]) -> np.ndarray:
         """(passes, columns) bools: was there a number, NaN or not?"""
         self._fetch()
-        return self._is_recorded[ALL_QUANTITIES.index(quantity), :self._count, self._places(columns)].T
+        return self._tables.get(quantity, Table()).recorded(self._count, columns)
 
-    def _places(self, columns):
-        return [self._place.get(column, -1) for column in columns]
-
-    def _fetch(self):
-        """Move what is still on a device to the host."""
-        while self._on_device:
+    def _fetch(self, but=0):
+        """Move what is still on a device to the host, but for the last passes."""
+        while len(self._on_device) > but:
             self._write(self._count, self._on_device[0].on_host())
             del self._on_device[0]  # not before it is there: an interruption loses nothing
             self._count += 1
 
     def _write(self, i, row):
         """Write the numbers of pass i; to write them again changes nothing."""
-        for _, column in row:
-            self._place.setdefault(column, len(self._place))
-        _, passes, columns = self._numbers.shape
-        if i >= passes or len(self._place) >= columns:  # make room, more than is needed now
-            room = (0, 0), (0, passes if i >= passes else 0), (0, max(0, len(self._place) + 16 - columns))
-            self._numbers = np.pad(self._numbers, room, constant_values=np.nan)
-            self._is_recorded = np.pad(self._is_recorded, room, constant_values=False)
+        rows: dict[str, dict[str, float]] = {}
         for (quantity, column), number in row.items():
-            place = ALL_QUANTITIES.index(quantity), i, self._place[column]
-            self._numbers[place] = number
-            self._is_recorded[place] = True
+            rows.setdefault(quantity, {})[column] = number
+        for quantity, numbers in rows.items():
+            self._tables.setdefault(quantity, Table()).write(i, numbers)
 
 
 def _as_vector(numbers):
@@ -119,14 +162,19 @@ def _as_vector(numbers):
     return vector
 
 
-def _of_all_runs(key, runs):
-    """One number for a module that ran several times in a pass, as if its outputs were one array."""
+def combined(key: Key, parts: dict[Key, list[float]]) -> float:
+    """The number of several arrays as if they were one: of the uses of a module, or of the tensors that it returned.
+
+    Args:
+        key: (quantity, column).
+        parts: {(quantity, column): the number of each array}, of all quantities of the column.
+    """
     quantity, column = key
     if quantity != "flow_cosine":
-        return math.hypot(*runs[key])
-    shortcuts, branches = runs["flow_through_shortcut", column], runs["flow_through_branch", column]
+        return math.hypot(*parts[key])
+    shortcuts, branches = parts["flow_through_shortcut", column], parts["flow_through_branch", column]
     shortcut, branch = math.hypot(*shortcuts), math.hypot(*branches)
     if not (0 < shortcut < math.inf and 0 < branch < math.inf):
         return math.nan
     return math.fsum(cosine * (s / shortcut) * (b / branch)
-                     for s, b, cosine in zip(shortcuts, branches, runs[key], strict=True) if s * b != 0)
+                     for s, b, cosine in zip(shortcuts, branches, parts[key], strict=True) if s * b != 0)

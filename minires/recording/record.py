@@ -1,6 +1,7 @@
 """The record of gradients: norms by backward pass and by module, as `record_gradients` leaves them."""
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -10,26 +11,43 @@ import numpy as np
 from minires.arguments import instance, known_name, list_of
 from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.models import Block
-from minires.recording.numbers import ALL_QUANTITIES, FLOW_QUANTITIES, QUANTITIES, Key, Passes
+from minires.recording.numbers import ALL_QUANTITIES, FLOW_QUANTITIES, QUANTITIES, Key, Passes, combined
 from minires.text.files import write_csv
+from minires.text.tables import html_row, html_table, text_table
+
+MOST_ROWS = 30  # of a table of columns
 
 RECORDS = "records: those that `with mr.record_gradients(model) as record:` names"
 
 
 class Column(NamedTuple):
-    """A module in a record."""
+    """A use of a module in a record, or a tensor that it returned there."""
 
     name: str  # dotted, such as "layer2.0.conv1"
     kind: type  # its class
     is_layer: bool  # its weight is a kernel or a matrix: what counts as depth
-    depth: int  # how many such layers had made their output by then, itself included; those on shortcuts do not count
+    depth: int  # how many uses of such layers had made their output by then, itself included; not of those on shortcuts
+    module: str = ""  # the module's own name, "layer2.0.conv1" for a column "layer2.0.conv1@2[0]"; "" where it is `name`
+    use: int = 1  # which of the module's uses before one backward pass
+    part: str = ""  # which tensor of a tuple, list or dict, "[0]" or '["key"]'; "" for all that the module returned
+
+    @property
+    def module_name(self) -> str:
+        """The module's dotted name, the same for all its uses."""
+        return self.module or self.name
 
 
 class GradientRecord:
-    """Norms by backward pass (rows) and module (columns, in forward order: the first made output first).
+    """Norms by backward pass (rows) and use of a module (columns, in forward order: the first made output first).
+
+    A module that ran several times before one backward pass has a column for each of these uses: "cell", "cell@2",
+    "cell@3". They are counted in each pass, among the uses that it reaches; where a pass has fewer than another one, the
+    columns of the rest are NaN there. What is known of the weight stands in the first. Where a module returns a tuple, a
+    list or a dict, its column has the norm of the gradients of all its tensors together, and each tensor has a column behind
+    it: "cell[0]", "cell@2[0]", 'cell["key"]'.
 
     Attributes:
-        names: dotted module names, such as "layer2.0.conv1".
+        names: names of the columns, which begin with the module's dotted name, such as "layer2.0.conv1".
         types: the modules' class names, such as "Conv2d".
         output_grad_norm: ‖dL/d(output)‖, array (passes, modules); NaN where no gradient reached the output.
         weight_grad_norm: ‖dL/dW‖ of the module's own `weight`, NaN where it has none.
@@ -115,6 +133,33 @@ class GradientRecord:
     def __repr__(self) -> str:
         return f"<GradientRecord: {len(self)} passes x {len(self.names)} modules>"
 
+    def __str__(self) -> str:
+        """The record as a table: medians over the passes, some columns of a deep net."""
+        head, rows = self._medians()
+        return "\n".join([repr(self), *text_table(rows, head, right=range(2, len(head)))])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: as `print(record)`."""
+        head, rows = self._medians()
+        align = ["left", "left", *["right"] * (len(head) - 2)]
+        table = html_table([html_row(head, "th", align), *[html_row(row, align=align) for row in rows]])
+        return f"<div><p>{html.escape(repr(self))}</p>{table}</div>"
+
+    def _medians(self):
+        """(head, rows) of a table: the median over the passes of each quantity that was recorded, as texts."""
+        known = {quantity: ~self.missing(quantity) for quantity in ALL_QUANTITIES}
+        shown = [quantity for quantity in ALL_QUANTITIES if known[quantity].any()]
+        tables = {quantity: self.values(quantity) for quantity in shown}
+        half = MOST_ROWS // 2
+        rows = []
+        for j, column in enumerate(self.columns):
+            if len(self.columns) <= MOST_ROWS or j < half or j >= len(self.columns) - half:
+                numbers = [tables[quantity][known[quantity][:, j], j] for quantity in shown]
+                rows.append([column.name, column.kind.__name__, *[_median(values) for values in numbers]])
+            elif j == half:
+                rows.append([f"… {len(self.columns) - 2 * half} more", *[""] * (len(shown) + 1)])
+        return ["column", "type", *shown], rows
+
     def values(self, quantity: str) -> np.ndarray:
         """One of the quantities, by its name ("output_grad_norm", "flow_cosine", …), as (passes, modules) float64."""
         return self.passes.values(known_name("GradientRecord", "quantity", quantity, ALL_QUANTITIES), self.names)
@@ -130,6 +175,9 @@ class GradientRecord:
     def select(self, *kinds: type | str) -> GradientRecord:
         """The same record with fewer columns: those of the given classes (`nn.Conv2d`, `models.Block`) or names.
 
+        The name of a module, "cell", is that of all its uses and of all tensors that it returned. That of a column,
+        "cell@2", is its own; "cell@1" is the first use.
+
         Raises:
             UnknownNameError: nothing fits.
             DTypeError: this is neither a class nor a name.
@@ -140,7 +188,8 @@ class GradientRecord:
                                  "name is its .path")
         classes = tuple(kind for kind in kinds if isinstance(kind, type))
         names = {kind for kind in kinds if isinstance(kind, str)}
-        kept = [column for column in self.columns if column.name in names or issubclass(column.kind, classes)]
+        kept = [column for column in self.columns if issubclass(column.kind, classes) or not names.isdisjoint(
+            (column.name, column.module_name, f"{column.module_name}@{column.use}"))]
         if not kept:
             wanted = ", ".join(kind if isinstance(kind, str) else kind.__name__ for kind in kinds)
             raise UnknownNameError(f"select: no recorded module is a {wanted}; recorded types are "
@@ -156,9 +205,32 @@ class GradientRecord:
 
         In a residual net this is what the shortcuts carry; in its plain twin, the same places.
         """
-        blocks = self.select(Block).names
-        first = next(i for i, name in enumerate(self.names) if f"{name}.".startswith(f"{blocks[0]}."))
-        return self.select(Block, *self.names[max(first - 1, 0):first])
+        blocks = [column for column in self.select(Block).columns if not column.part]
+        inside = f"{blocks[0].module_name}."
+        first = next(i for i, column in enumerate(self.columns) if f"{column.module_name}.".startswith(inside))
+        before = [column for column in self.columns[:first] if not column.part][-1:]
+        return self.with_columns([*before, *blocks])
+
+    def over_uses(self) -> GradientRecord:
+        """A record of the same passes with one column for each module: all its uses in a pass as if their outputs were one.
+
+        A norm is the root of the sum of the squares of the uses' norms, and so as large as the largest or larger.
+        """
+        groups: dict[str, list[Column]] = {}
+        for column in self.columns:
+            groups.setdefault(column.module_name + column.part, []).append(column)
+        together = GradientRecord([uses[0]._replace(name=name, use=1) for name, uses in groups.items()])
+        tables = {quantity: (self.values(quantity), ~self.missing(quantity)) for quantity in ALL_QUANTITIES}
+        group = {column.name: name for name, uses in groups.items() for column in uses}
+        for i in range(len(self)):
+            numbers: dict[Key, list[float]] = {}
+            for quantity, (values, is_recorded) in tables.items():
+                for j, column in enumerate(self.columns):
+                    if is_recorded[i, j]:
+                        numbers.setdefault((quantity, group[column.name]), []).append(values[i, j])
+            together.passes.add_row({key: parts[0] if len(parts) == 1 else combined(key, numbers)
+                                     for key, parts in numbers.items()})
+        return together
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the record in long form, a line a value: pass,module,type,quantity,value. NaN where it has no meaning.
@@ -175,6 +247,14 @@ class GradientRecord:
         rows = ([i, name, kind, quantity, repr(float(table[i, j]))] for i in range(len(self))
                 for j, (name, kind) in enumerate(columns) for quantity, table in tables.items())
         write_csv(path, ["pass", "module", "type", "quantity", "value"], rows, "to_csv: cannot write")
+
+
+def _median(values):
+    """The median of the passes that have a number, as text; nothing where none has."""
+    if not len(values):
+        return ""
+    with np.errstate(invalid="ignore"):  # inf - inf between two infinite passes
+        return f"{np.median(values):.3g}"
 
 
 def stack_records(records: Iterable[GradientRecord]) -> GradientRecord:

@@ -8,6 +8,9 @@ The flow through the shortcuts is measured in shortcut_flow.py.
 """
 from __future__ import annotations
 
+import itertools
+import threading
+import warnings
 import weakref
 
 from minires.arguments import flag
@@ -16,6 +19,7 @@ from minires.arrays.norms import euclidean_norm, ratio
 from minires.engine.backward import BackwardStep
 from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
+from minires.engine.state import state
 from minires.engine.tensor import Tensor
 from minires.errors import DTypeError
 from minires.models import Block
@@ -23,8 +27,10 @@ from minires.nn import Module
 from minires.ops.shortcut import ShortcutAdd
 from minires.optim import SGD
 from minires.recording.numbers import Key, PassNumbers
-from minires.recording.record import Column, GradientRecord
+from minires.recording.record import GradientRecord
+from minires.recording.running_pass import running_pass
 from minires.recording.shortcut_flow import ShortcutFlow
+from minires.recording.uses import Layout, Use, in_forward_order, numbers_of, tensors_of
 
 
 def record_gradients(model: Module, optimizer: SGD | None = None, shortcut_flow: bool = False) -> GradientRecorder:
@@ -32,8 +38,12 @@ def record_gradients(model: Module, optimizer: SGD | None = None, shortcut_flow:
 
     Args:
         model: the `nn.Module` to watch; each of its named modules that makes an output gets a column. One that returns
-            its input, such as `nn.Identity`, makes none.
-        optimizer: give it to have `update_ratio` recorded at each of its steps; NaN without.
+            its input, such as `nn.Identity`, makes none. A module that ran several times before one backward pass has a
+            column for each of these uses, "cell", "cell@2", "cell@3", counted in forward order among those that the pass
+            reaches; its weight is recorded in the first. Where a module returns tensors in a tuple, a list or a dict, its
+            column has the norm of all their gradients together, and each tensor one of its own, "cell[0]", "cell@2[0]",
+            'cell["key"]'. A module whose output has no known form is named in a warning.
+        optimizer: give it to have `update_ratio` recorded at its first step after each pass; NaN without.
         shortcut_flow: record also, for each block with a shortcut, how much of the gradient that reaches its input came
             through the shortcut and how much through the branch: `flow_through_shortcut`, `flow_through_branch`,
             `flow_together`, `flow_cosine`. So for any module that calls `ops.shortcut_add` once. Where one does so several
@@ -55,6 +65,18 @@ def record_gradients(model: Module, optimizer: SGD | None = None, shortcut_flow:
     return GradientRecorder(model, optimizer, flag("record_gradients", "shortcut_flow", shortcut_flow))
 
 
+OF_WEIGHTS = ("weight_grad_norm", "weight_norm", "update_ratio")
+
+
+class RunningPass:
+    """What has arrived so far in a backward pass: all arrays are 0-d, on the net's device."""
+
+    def __init__(self) -> None:
+        self.arrived: list[Use] = []  # the uses whose gradients arrived, in that order
+        self.of_uses: list[tuple[str, Use, str, Array]] = []  # (quantity, use, part of its output, number)
+        self.of_weights: list[tuple[Key, Array]] = []
+
+
 class GradientRecorder(BackwardHook):
     """Fills a `GradientRecord` while its `with` block runs. Use `record_gradients`.
 
@@ -73,86 +95,177 @@ class GradientRecorder(BackwardHook):
         shortcuts = [block.downsample for block in self._modules if isinstance(block, Block)]
         self._on_shortcuts = {id(module) for shortcut in shortcuts if shortcut is not None
                               for _name, module in shortcut.named_modules()}
-        self._seen: set[str] = set()  # names of the modules that have a column
-        self._outputs: weakref.WeakKeyDictionary[Op, list[str]] = weakref.WeakKeyDictionary()  # the modules that returned it
-        self._weights: dict[int, tuple[Tensor, list[str]]] = {}  # id(weight) -> (it, names of the modules whose it is)
-        self._norms: list[tuple[Key, Array]] = []  # of the pass that runs, 0-d arrays on the net's device
+        self._layout = Layout(self.record.columns, self._names.values())
+        self._clock = itertools.count(1)  # ticks once a use
+        self._frozen: dict[str, None] = {}  # the layers without a gradient that ran since the last use, in order
+        self._warned: set[str] = set()  # names of the modules whose output cannot be recorded
+        self._outputs: weakref.WeakKeyDictionary[Op, list[tuple[Use, str | None]]] = weakref.WeakKeyDictionary()
+        self._weights: dict[int, tuple[Tensor, dict[str, list[Key]]]] = {}  # id(weight) -> (it, what the numbers are called)
+        self._passes: dict[int, RunningPass] = {}  # those that run, or were left; several where they take turns
+        self._only_pass: RunningPass | None = None  # where there is one of them: nobody has to ask which one runs
+        self._keys: dict[tuple[str, str, int, str], Key] = {}  # (quantity, module, use, part) -> what it is in the record
         self._before_update: dict[int, Array] = {}  # id(weight) -> copy of its array
+        self._awaits_update = False  # has the last pass no update ratio yet?
+        self._thread = threading.local()  # .watched: does this hook stand among those of the thread?
+        self._is_open = False
+
+    def __deepcopy__(self, memo: object) -> GradientRecorder:
+        """A copy of a watched net has this hook too, which passes over all but its own modules."""
+        return self
 
     def __enter__(self) -> GradientRecord:
         for module in self._modules:
             module.forward_hooks.append(self._after_forward)
         if self.optimizer is not None:
             self.optimizer.hooks.append(self)
-        if self._flow is not None:
-            self._flow.__enter__()  # before this hook, whose end_of_pass takes the row
-        super().__enter__()
+        self._is_open = True
+        self._watch_this_thread()
         return self.record
 
     def __exit__(self, *exception: object) -> None:
-        super().__exit__(*exception)
-        if self._flow is not None:
-            self._flow.__exit__(*exception)
+        self._is_open = False
+        self._leave_this_thread()
+        self._passes.clear()
+        self._only_pass = None
         for module in self._modules:
-            module.forward_hooks.remove(self._after_forward)
-        if self.optimizer is not None:
+            if self._after_forward in module.forward_hooks:  # else somebody has cleared the list
+                module.forward_hooks.remove(self._after_forward)
+        if self.optimizer is not None and self in self.optimizer.hooks:
             self.optimizer.hooks.remove(self)
 
-    def _after_forward(self, module, inputs, output):
-        if not (isinstance(output, Tensor) and output.op is not None):
-            return  # under no_grad, or not a tensor: no gradient will come
-        if any(output is x for x in inputs):
-            return  # nn.Identity, say: this is the output of the module before
-        name = self._names[id(module)]
+    def _watch_this_thread(self):
+        """Hooks are of a thread: where a net is trained in another one than the block's, they are set there too."""
+        self._thread.watched = True
         if self._flow is not None:
-            self._add_columns_of_adds(self._flow.after_module(module, name, inputs, output))
-        if not name:
-            return  # the net itself
-        if name not in self._seen:
-            self._seen.add(name)
-            self._add_column(name, module)
-        self._outputs.setdefault(output.op, []).append(name)
+            self._flow.__enter__()  # before this hook, whose end_of_pass takes the row
+        super().__enter__()
+
+    def _leave_this_thread(self):
+        self._thread.watched = False
+        super().__exit__()
+        if self._flow is not None:
+            self._flow.__exit__()
+
+    # ---- the forward pass
+
+    def _after_forward(self, module, inputs, output):
+        name = self._names.get(id(module))
+        if name is None or not self._is_open:
+            return  # a copy of a module that is watched
+        if not getattr(self._thread, "watched", False):
+            self._watch_this_thread()
+        outputs, unknown = self._own_outputs(inputs, output)
+        if unknown and name and state.grad_enabled:
+            self._warn_once(name, unknown[0])
+        if not outputs:
+            self._note_frozen(name, module)
+            return
+        use = self._use_of(name, outputs) if name else None
+        if self._flow is not None:
+            self._note_adds(self._flow, self._flow.after_module(module, name, inputs, output, use))
+        if use is not None:  # else this is the net itself
+            self._note_use(use, module, outputs)
+
+    def _note_use(self, use, module, outputs):
+        """From now on the backward pass knows whose outputs these are, and whose weight."""
+        if not self._layout.has(use.name):
+            self._know(use.name, module)
+            self._layout.append(use)
+        for part, op in outputs:
+            self._outputs.setdefault(op, []).append((use, part))
         weight = getattr(module, "weight", None)
         if isinstance(weight, Tensor) and weight.op is None:
-            names = self._weights.setdefault(id(weight), (weight, []))[1]
-            if name not in names:  # modules may share a weight
-                names.append(name)
+            self._note_weight(weight, use.name)
 
-    def _add_columns_of_adds(self, adds):
-        for name, ops_before in adds.items():
-            if name not in self._seen:
-                self._seen.add(name)
-                self._add_column_of_an_add(name, {n for op in ops_before for n in self._outputs.get(op, ())})
+    def _note_weight(self, weight, name):
+        """Modules may share a weight; its numbers stand at each, in the column of the first use."""
+        if id(weight) not in self._weights:
+            self._weights[id(weight)] = weight, {quantity: [] for quantity in OF_WEIGHTS}
+        keys = self._weights[id(weight)][1]
+        if ("weight_norm", name) not in keys["weight_norm"]:
+            for quantity in OF_WEIGHTS:
+                keys[quantity].append((quantity, name))
 
-    def _add_column(self, name, module):
-        """Make the module's column when its first output appears."""
-        weight = getattr(module, "weight", None)
-        is_layer = isinstance(weight, Tensor) and weight.ndim >= 2
-        columns = self.record.columns
-        depth = columns[-1].depth if columns else 0
-        if is_layer and id(module) not in self._on_shortcuts:  # so that a residual net is as deep as its plain twin
-            depth += 1
-        columns.append(Column(name, type(module), is_layer, depth))
+    def _own_outputs(self, inputs, output):
+        """([(part, op)] of the tensors that the module made and whose gradient may come, what may hold others).
 
-    def _add_column_of_an_add(self, name, before):
-        """Make the column of a shortcut-add that has a name of its own, behind the columns named in `before`."""
-        columns = self.record.columns
-        place = max([i + 1 for i, column in enumerate(columns) if column.name in before], default=0)
-        depth = columns[place - 1].depth if place else 0
-        columns.insert(place, Column(name, ShortcutAdd, False, depth))
+        A tensor that it was given, as `nn.Identity` returns it, is the output of the module before.
+        """
+        found, unknown = tensors_of(output)
+        made = [(part, x) for part, x in found if x.op is not None]
+        given = {id(x.tensor) for x in tensors_of(inputs)[0]} if made else set()
+        return [(part, x.op) for part, x in made if id(x) not in given], unknown
+
+    def _use_of(self, name, outputs):
+        """This run of a module."""
+        parts = [part for part, _ in outputs if part]
+        time = None if state.rebuilding else (next(self._clock), 0)
+        frozen = () if name in self._frozen else tuple(self._frozen)  # if so, what ran before was of another forward
+        self._frozen.clear()
+        return Use(name, time, ("", *parts), frozen)
+
+    def _know(self, name, module):
+        is_layer = _is_layer(module)  # those on shortcuts do not count: a residual net is as deep as its plain twin
+        self._layout.know(name, type(module), is_layer, is_layer and id(module) not in self._on_shortcuts)
+
+    def _note_frozen(self, name, module):
+        """A module ran of which no gradient is wanted: it has no column, but where it is a layer, what follows is deeper."""
+        if name in self._frozen:
+            self._frozen.clear()  # another forward has begun
+        if name and _is_layer(module) and state.rebuilding is None and id(module) not in self._on_shortcuts:
+            self._know(name, module)
+            self._frozen[name] = None
+
+    def _note_adds(self, flow, adds):
+        """Note the uses of shortcut-adds that have a name of their own; they stand behind the modules before them."""
+        for i, (name, (add, before, after)) in enumerate(adds.items()):
+            earlier, later = self._times_at(before), self._times_at(after)
+            time = max(earlier) if earlier else min(later) - 1 if later else next(self._clock)
+            use = Use(name, None if state.rebuilding else (time, i + 1))
+            self._layout.know(name, ShortcutAdd, False, False)
+            self._outputs.setdefault(add, []).append((use, None))
+            flow.name_use(add, use)
+
+    def _times_at(self, ops):
+        """When the modules ran whose outputs are those of these ops."""
+        return [use.time[0] for op in ops for use, part in self._outputs.get(op, ())
+                if part is not None and use.time is not None]
+
+    def _warn_once(self, name, what):
+        if name not in self._warned:
+            self._warned.add(name)
+            warnings.warn(f"record_gradients: {name!r} returned a {type(what).__name__}, whose gradient cannot be recorded: "
+                          "return a tensor, or tensors in a tuple, a list or a dict", stacklevel=4)
+
+    # ---- the backward pass
 
     def start_of_pass(self, root: Tensor) -> None:
-        """Forget what an interrupted pass may have left."""
-        self._norms = []
+        """Forget what a pass that was left may have had."""
+        if not self._is_open:
+            self._leave_this_thread()
+            return
+        self._frozen.clear()
+        one = self._passes[running_pass()] = RunningPass()
+        self._only_pass = one if len(self._passes) == 1 else None
 
     def before_step(self, step: BackwardStep) -> None:
         """The gradient of a module's output is complete."""
-        names = self._outputs.get(step.op)
-        if names is None:
+        uses = self._outputs.get(step.op)
+        if uses is None:
             return
+        one = self._only_pass or self._passes.get(running_pass())
+        if one is None:
+            return  # a pass that began before the block
         norm = euclidean_norm(step.grad_output)
-        for name in names:
-            self._norms.append((("output_grad_norm", name), norm))
+        whole = set()
+        for use, part in reversed(uses):  # the last to run first, as gradients arrive
+            one.arrived.append(use)
+            if part is not None:
+                if use not in whole:  # which returned one tensor twice, say
+                    whole.add(use)
+                    one.of_uses.append(("output_grad_norm", use, "", norm))
+                if part:
+                    one.of_uses.append(("output_grad_norm", use, part, norm))
 
     def after_rebuild(self, op: Op, last: Op) -> None:
         """What returned a checkpointed part's output, a stage of a net say, returned that of the op which makes it now."""
@@ -161,37 +274,63 @@ class GradientRecorder(BackwardHook):
 
     def leaf_gradient(self, leaf: Tensor, gradient: Array) -> None:
         """The gradient of a weight is complete."""
-        if id(leaf) in self._weights:
-            weight, names = self._weights[id(leaf)]
-            gradient_norm, weight_norm = euclidean_norm(gradient), euclidean_norm(weight.data)
-            for name in names:
-                self._norms.append((("weight_grad_norm", name), gradient_norm))
-                self._norms.append((("weight_norm", name), weight_norm))
+        if id(leaf) not in self._weights:
+            return
+        one = self._only_pass or self._passes.get(running_pass())
+        if one is not None:
+            weight, keys = self._weights[id(leaf)]
+            for quantity, array in (("weight_grad_norm", gradient), ("weight_norm", weight.data)):
+                norm = euclidean_norm(array)
+                for key in keys[quantity]:
+                    one.of_weights.append((key, norm))
 
     def end_of_pass(self) -> None:
         """Add the numbers of this pass; a pass through another model adds none."""
-        if self._norms:
-            flow = [] if self._flow is None else self._flow.numbers()
-            numbers = PassNumbers()
-            numbers.add([*self._norms, *flow])
-            self.record.passes.add(numbers)
-            self._norms = []
+        running = running_pass()
+        one = self._passes.pop(running, None)
+        self._only_pass = None
+        if one is None or not (one.of_uses or one.of_weights):
+            return
+        uses = in_forward_order(one.arrived)
+        number = numbers_of(uses)
+        self._layout.follow(uses, number)
+        flow = [] if self._flow is None else self._flow.numbers(running)
+        one.of_uses += [(quantity, use, "", norm) for quantity, use, norm in flow if use in number]
+        found = one.of_weights
+        for quantity, use, part, norm in one.of_uses:
+            place = quantity, use.name, number[use], part
+            if place not in self._keys:
+                self._keys[place] = quantity, self._layout.column_name(*place[1:])
+            found.append((self._keys[place], norm))
+        numbers = PassNumbers()
+        numbers.add(found)
+        self.record.passes.add(numbers)
+        self._awaits_update = True
+
+    # ---- the optimizer
 
     def before_update(self, optimizer: SGD) -> None:
-        """Keep the weights, to know how far the optimizer moves them."""
-        self._before_update = {}
-        for key, (weight, _names) in self._weights.items():
-            use_device_of(weight.data)
-            self._before_update[key] = weight.data.copy()
+        """Keep the weights, to know how far the optimizer moves them: in its first step after a pass."""
+        if self._awaits_update:
+            for place, (weight, _keys) in self._weights.items():
+                use_device_of(weight.data)
+                self._before_update[place] = weight.data.copy()
 
     def after_update(self, optimizer: SGD) -> None:
         """Add the update ratio to the numbers of the last pass."""
         ratios = []
-        for key, before in self._before_update.items():
-            weight, names = self._weights[key]
+        for place, before in self._before_update.items():
+            weight, keys = self._weights[place]
             use_device_of(weight.data)
             moved = ratio(euclidean_norm(weight.data - before), euclidean_norm(before))
-            for name in names:
-                ratios.append((("update_ratio", name), moved))
+            for key in keys["update_ratio"]:
+                ratios.append((key, moved))
         self._before_update = {}
+        self._awaits_update = False
         self.record.passes.add_to_last(ratios)
+
+
+def _is_layer(module):
+    """Is its weight a kernel or a matrix?"""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.ndim >= 2

@@ -23,11 +23,13 @@ from minires.engine.state import state
 from minires.engine.tensor import Tensor
 from minires.nn.module import Module
 from minires.ops.shortcut import ShortcutAdd
-from minires.recording.numbers import FLOW_QUANTITIES, Key
+from minires.recording.numbers import FLOW_QUANTITIES
+from minires.recording.running_pass import running_pass
+from minires.recording.uses import Use, tensors_of
 
 Node: TypeAlias = Op | Tensor  # an op, or a leaf
-Use: TypeAlias = tuple[Op, int, int]  # (op, way, which of the op's inputs the node is)
-Measured: TypeAlias = dict[str, list[tuple[Array, ...]]]  # name -> [(‖shortcut term‖, ‖branch term‖, ‖sum‖, cosine)], 0-d
+Way: TypeAlias = tuple[Op, int, int]  # (op, BRANCH or SHORTCUT, which of the op's inputs the node is)
+Measured: TypeAlias = tuple[Array, ...]  # ‖shortcut term‖, ‖branch term‖, ‖sum‖, cosine: 0-d
 
 BRANCH, SHORTCUT = 0, 1  # the places of F(x) and S(x) among the inputs of a ShortcutAdd
 
@@ -35,8 +37,9 @@ BRANCH, SHORTCUT = 0, 1  # the places of F(x) and S(x) among the inputs of a Sho
 class Fork:
     """The place where the ways of a shortcut-add part, and the terms of its gradient that have arrived there."""
 
-    def __init__(self, name: str, layer: str | None, node: Node) -> None:
+    def __init__(self, name: str, use: Use | None, layer: str | None, node: Node) -> None:
         self.name = name  # in the record
+        self.use = use  # whose number it is there
         self.layer = layer  # path of the module that adds; None where its terms are wanted at the fork itself
         self.node = node  # the op whose output goes both ways, or a leaf
         self.terms: list[Array | MaybeNone] = [None, None]  # through the branch, through the shortcut
@@ -56,8 +59,8 @@ class ShortcutFlow(BackwardHook):
     """
 
     def __init__(self) -> None:
-        self._last_pass: Measured = {}
-        self._names: weakref.WeakKeyDictionary[Op, tuple[str, str | None]] = weakref.WeakKeyDictionary()  # Fork.name, .layer
+        self._names: weakref.WeakKeyDictionary[Op, tuple[str, Use | None, str | None]] = weakref.WeakKeyDictionary()
+        self._last_pass: tuple[int, list[tuple[Use | None, Measured]]] = 0, []  # the pass, and what was measured in it
         self._forget()
 
     def __exit__(self, *exception: object) -> None:
@@ -65,42 +68,53 @@ class ShortcutFlow(BackwardHook):
         self._forget()  # what an interrupted pass may have left
 
     def _forget(self):
+        self._running = 0  # the pass that is measured: of two that take turns, the one that began last
         self._place: dict[Node, int] = {}  # in an order of the graph in which each op comes after its inputs
         self._watched: dict[Op, list[tuple[Fork, int, int]]] = {}  # op -> [(fork, way, which of its inputs the fork is)]
         self._forks: dict[Node, list[Fork]] = {}  # those at each node
-        self._measured: Measured = {}
+        self._measured: list[tuple[Use | None, Measured]] = []
 
-    def after_module(self, module: Module, name: str, inputs: Sequence[Any], output: Any) -> dict[str, list[Op]]:
+    def after_module(self, module: Module, name: str, inputs: Sequence[Any], output: Any,
+                     use: Use | None = None) -> dict[str, tuple[Op, list[Op], list[Op]]]:
         """A module's forward is done: name its adds.
 
         Args:
             name: the module's name in the record; "" for the net itself.
+            use: this run of the module.
 
         Returns:
-            {name: the ops before the add} of the adds that do not have the module's own name.
+            {name: (the add, the ops before it, those after it)} of the adds that do not have the module's own name. Whose
+            numbers these are, `name_use` says.
         """
         order = ops_between(inputs, output)
         adds = [op for op in order if isinstance(op, ShortcutAdd) and op.layer == (module.path or state.layer)]
         if name and len(adds) == 1:
-            self._names[adds[0]] = name, module.path
+            self._names[adds[0]] = name, use, module.path
             return {}
-        numbered = {}
+        numbered: dict[str, tuple[Op, list[Op], list[Op]]] = {}
         for i, add in enumerate(adds):
             own_name = f"{name}.shortcut_add{i + 1}" if name else f"shortcut_add{i + 1}"
-            self._names[add] = own_name, None
-            numbered[own_name] = order[:order.index(add)]
+            self._names[add] = own_name, None, None
+            place = order.index(add)
+            numbered[own_name] = add, order[:place], order[place:]
         return numbered
+
+    def name_use(self, add: Op, use: Use) -> None:
+        """What is measured at an add with a name of its own is of this use."""
+        self._names[add] = use.name, use, None
 
     # ---- the backward pass
 
     def start_of_pass(self, root: Tensor) -> None:
         """Number the graph, so that the place where two ways meet can be found."""
         self._forget()
-        self._last_pass = {}
+        self._running = running_pass()
         self._number(root.op, 0)
 
     def after_rebuild(self, op: Op, last: Op) -> None:
         """A checkpointed part has been made again: its ops stand in the place of the one that stood for them."""
+        if running_pass() != self._running:
+            return
         self._finish(op)
         rebuilt = self._number(last, self._place.get(op, 0))
         for fork, way, _ in self._watched.pop(op, []):
@@ -109,41 +123,49 @@ class ShortcutFlow(BackwardHook):
 
     def before_step(self, step: BackwardStep) -> None:
         """The gradient of an op's output is complete. Do ways part there? Or does it add two ways?"""
+        is_add = isinstance(step.op, ShortcutAdd) and step.op in self._names
+        if not (is_add or step.op in self._forks) or running_pass() != self._running:
+            return
         self._finish(step.op)
-        if isinstance(step.op, ShortcutAdd) and step.op in self._names:
-            name, layer = self._names[step.op]
+        if is_add:
+            name, use, layer = self._names[step.op]
             node, users = where_ways_part(step.op, self._place)
             if node is not None:
-                fork = Fork(name, layer, node)
+                fork = Fork(name, use, layer, node)
                 self._forks.setdefault(node, []).append(fork)
                 for op, way, i in users:
                     self._watched.setdefault(op, []).append((fork, way, i))
 
     def after_step(self, step: BackwardStep) -> None:
         """Take what an op contributes to the forks that it was computed from."""
-        for fork, way, i in self._watched.pop(step.op, []):
-            fork.add(way, step.grad_inputs[i])
+        if step.op in self._watched and running_pass() == self._running:
+            for fork, way, i in self._watched.pop(step.op):
+                fork.add(way, step.grad_inputs[i])
 
     def leaf_gradient(self, leaf: Tensor, gradient: Array) -> None:
         """Ways may part at a leaf, such as an image whose gradient is wanted."""
-        self._finish(leaf)
+        if leaf in self._forks and running_pass() == self._running:
+            self._finish(leaf)
 
     def end_of_pass(self) -> None:
         """Keep what was measured, for `numbers`."""
-        self._last_pass = self._measured
-        self._forget()
+        if running_pass() == self._running:
+            self._last_pass = self._running, self._measured
+            self._forget()
 
-    def numbers(self) -> list[tuple[Key, Array]]:
-        """((quantity, name), 0-d array) pairs of the last pass."""
-        return [((quantity, name), number) for name, runs in self._last_pass.items() for run in runs
+    def numbers(self, running: int) -> list[tuple[str, Use, Array]]:
+        """(quantity, use, 0-d array) of a pass that has just ended; none of one beside which another pass began."""
+        measured_pass, measured = self._last_pass
+        self._last_pass = 0, []
+        return [(quantity, use, number) for use, run in measured if use is not None and measured_pass == running
                 for quantity, number in zip(FLOW_QUANTITIES, run, strict=True)]
 
-    def measure(self, name: str, through_shortcut: Array, through_branch: Array) -> None:
-        """Both terms of an add are complete, two arrays of one shape."""
+    def measure(self, name: str, through_shortcut: Array, through_branch: Array) -> Measured:
+        """The numbers of an add, of which both terms are complete, two arrays of one shape."""
         shortcut_norm, branch_norm = euclidean_norm(through_shortcut), euclidean_norm(through_branch)
         together = euclidean_norm(through_shortcut + through_branch)
         angle = cosine(through_shortcut, through_branch, shortcut_norm, branch_norm)
-        self._measured.setdefault(name, []).append((shortcut_norm, branch_norm, together, angle))
+        return shortcut_norm, branch_norm, together, angle
 
     def _number(self, root, start):
         """Give places, from `start` on, to the nodes behind `root` that have none; returns these."""
@@ -163,15 +185,14 @@ class ShortcutFlow(BackwardHook):
         for fork in self._forks.pop(node, []):
             if fork.terms[BRANCH] is not None and fork.terms[SHORTCUT] is not None:
                 through_branch, through_shortcut = at_the_input(fork)
-                self.measure(fork.name, through_shortcut, through_branch)
+                self._measured.append((fork.use, self.measure(fork.name, through_shortcut, through_branch)))
 
 
 def ops_between(inputs: Sequence[Any], output: Any) -> list[Op]:
     """The ops that a module's output was computed with, from its inputs on, each after those that made its inputs."""
-    last = output.op if isinstance(output, Tensor) else None
     order: list[Op] = []
-    seen = {id(x.op) for x in inputs if isinstance(x, Tensor)}
-    stack = [(last, False)]
+    seen = {id(x.tensor.op) for x in tensors_of(inputs)[0]}
+    stack = [(x.tensor.op, False) for x in reversed(tensors_of(output)[0])]
     while stack:
         op, inputs_are_done = stack.pop()
         if not isinstance(op, Op):
@@ -185,7 +206,7 @@ def ops_between(inputs: Sequence[Any], output: Any) -> list[Op]:
     return order
 
 
-def where_ways_part(add: ShortcutAdd, place: dict[Node, int]) -> tuple[Node | None, list[Use]]:
+def where_ways_part(add: ShortcutAdd, place: dict[Node, int]) -> tuple[Node | None, list[Way]]:
     """Go back from a shortcut-add on both ways, to the first node that both reach.
 
     Args:
@@ -198,7 +219,7 @@ def where_ways_part(add: ShortcutAdd, place: dict[Node, int]) -> tuple[Node | No
     """
     if None in add.inputs:
         return None, []
-    reached: dict[Node, list[Use]] = {}  # who leads there
+    reached: dict[Node, list[Way]] = {}  # who leads there
     queue: list[tuple[int, int, Node]] = []  # the last of the order first: an op's turn comes after that of all its users
     leaves: set[Tensor] = set()
     _reach(add.inputs[BRANCH], (add, BRANCH, BRANCH), reached, queue, place)

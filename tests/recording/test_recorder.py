@@ -250,15 +250,18 @@ def test_tied_weights_are_those_of_both_modules():
     np.testing.assert_allclose(linear.weight_grad_norm[0, 0], np.linalg.norm(net[0].weight.grad), rtol=1e-6)
 
 
-def test_a_module_that_runs_twice_has_the_norm_of_both_outputs_together():
+def test_a_module_that_runs_twice_has_the_norm_of_each_output():
     layer = nn.Linear(3, 3)
     net = nn.Sequential(layer, nn.Tanh(), layer)
     outputs = kept_outputs(net)
     record = recorded(net, vectors())
-    assert record.names == ["0", "1"]
+    assert record.names == ["0", "1", "0@2"]
     first, second = (np.linalg.norm(output.grad) for output in outputs["0"])
-    np.testing.assert_allclose(record.output_grad_norm[0, 0], math.hypot(first, second), rtol=1e-6)
+    np.testing.assert_allclose(record.select("0").output_grad_norm, [[first, second]], rtol=1e-6)
     np.testing.assert_allclose(record.weight_grad_norm[0, 0], np.linalg.norm(layer.weight.grad), rtol=1e-6)
+    together = record.over_uses()
+    assert together.names == ["0", "1"]
+    np.testing.assert_allclose(together.output_grad_norm[0, 0], math.hypot(first, second), rtol=1e-6)
 
 
 def test_float64_nets_are_recorded_too():

@@ -321,7 +321,7 @@ def test_a_weight_of_both_ways_is_not_what_they_started_from():
     np.testing.assert_allclose(found, by_hand(2 * x * dx, dx), rtol=1e-12)
 
 
-def test_a_block_that_runs_twice_has_the_terms_of_both_runs_side_by_side():
+def test_a_block_that_runs_twice_has_the_terms_of_each_run():
     block = nn.init.initialize_(TwoAdds(), nn.init.he_normal_, 0).first
 
     class Block(nn.Module):
@@ -346,9 +346,13 @@ def test_a_block_that_runs_twice_has_the_terms_of_both_runs_side_by_side():
         net(vectors(requires_grad=True)).backward(dy)
     weight = block.weight.data
     second = dy + dy @ weight
-    shortcut, branch = np.stack([dy, second]), np.stack([dy @ weight, second @ weight])
-    found = [record.values(quantity)[0, record.names.index("block")] for quantity in QUANTITIES]
-    np.testing.assert_allclose(found, by_hand(shortcut, branch), rtol=1e-12)
+    shortcut, branch = np.stack([second, dy]), np.stack([second @ weight, dy @ weight])
+    found = [record.select("block").values(quantity)[0] for quantity in QUANTITIES]
+    np.testing.assert_allclose(np.transpose(found), [by_hand(*terms) for terms in zip(shortcut, branch, strict=True)],
+                               rtol=1e-12)
+    together = record.over_uses().select("block")
+    np.testing.assert_allclose([together.values(quantity)[0, 0] for quantity in QUANTITIES], by_hand(shortcut, branch),
+                               rtol=1e-12)
 
 
 # ---- where it has no meaning

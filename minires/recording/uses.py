@@ -1,0 +1,158 @@
+"""Uses: a module may run several times before one backward pass, and each time is a use with a column of its own.
+
+The uses of a module are counted in each backward pass, among those that the pass reaches, in forward order: the columns of
+`cell` are "cell", "cell@2", "cell@3". So a net that is called twice before one `backward()` has two uses of each module, and
+one that is called in a loop with a `backward()` each has one.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
+
+from minires.engine.tensor import Tensor
+from minires.recording.record import Column
+
+Place: TypeAlias = tuple[str, int]  # (name of a module, which of its uses); use 0 is a layer of which no gradient is wanted
+
+PLAIN = (type(None), bool, int, float, complex, str, bytes)  # what may stand beside tensors in an output
+
+
+class Use:
+    """One run of a module's forward, or of a shortcut-add that has a column of its own."""
+
+    def __init__(self, name: str, time: tuple[int, int] | None, parts: tuple[str, ...] = ("",),
+                 frozen: tuple[str, ...] = ()) -> None:
+        self.name = name  # of the module, dotted
+        self.time = time  # later uses have larger ones; None where a checkpoint ran its part again, so that nobody knows
+        self.parts = parts  # of the output that have a column: "" for all of it together, "[0]" for one of its tensors
+        self.frozen = frozen  # the layers, of which no gradient is wanted, that ran between the use before and this one
+
+
+def in_forward_order(arrived: list[Use]) -> list[Use]:
+    """The uses that a backward pass reached, each once, the first to run first.
+
+    Args:
+        arrived: in the order in which their gradients arrived. Reversed, it is an order in which they may have run, and
+            the only one known where a checkpoint ran its part again, in the backward pass.
+    """
+    uses = list(dict.fromkeys(reversed(arrived)))
+    times = [use.time for use in uses if use.time is not None]
+    if len(times) < len(uses):
+        return uses
+    return [use for _, use in sorted(zip(times, uses, strict=True), key=itemgetter(0))]
+
+
+def numbers_of(uses: list[Use]) -> dict[Use, int]:
+    """{use: which one of its module it is}, from 1, of uses in forward order."""
+    counts: dict[str, int] = {}
+    numbers = {}
+    for use in uses:
+        counts[use.name] = numbers[use] = counts.get(use.name, 0) + 1
+    return numbers
+
+
+class Layout:
+    """The columns of a record, in forward order, and how deep each of them is."""
+
+    def __init__(self, columns: list[Column], names: Iterable[str] = ()) -> None:
+        self._columns = columns  # the record's own list
+        self._taken = set(names)  # those of the net's modules, for whom "a@2" may be a name
+        self._kinds: dict[str, tuple[type, bool, bool]] = {}  # of a module: its class; layer? counts as depth?
+        self._parts: dict[Place, list[str]] = {}  # those that have a column, of each use; in forward order
+        self._depth = 0
+        self._known: set[tuple[Place, tuple[str, ...]]] = set()  # what has its columns already
+
+    def know(self, name: str, kind: type, is_layer: bool, counts: bool) -> None:
+        """What there is to know of a module before its first column is made."""
+        self._kinds[name] = kind, is_layer, counts
+
+    def has(self, name: str) -> bool:
+        """Has this module a column?"""
+        return (name, 1) in self._parts
+
+    def append(self, use: Use) -> None:
+        """Make the columns of a module's first use, behind all others."""
+        if self._parts.pop((use.name, 0), None) is not None:  # it is not frozen any more
+            self._write()
+        for place in [(name, 0) for name in use.frozen]:
+            if place not in self._parts:
+                self._add(place, ())
+                self._put(place)
+        self._add((use.name, 1), use.parts)
+        self._put((use.name, 1))
+
+    def follow(self, uses: list[Use], numbers: Mapping[Use, int]) -> None:
+        """Make the columns that are missing of the uses of a pass, each behind that of the use before it."""
+        for use in uses:
+            if ((use.name, numbers[use]), use.parts) not in self._known:
+                break
+        else:
+            return
+        last: Place | None = None
+        followers: dict[Place | None, list[Place]] = {}
+        for use in uses:
+            place = use.name, numbers[use]
+            if place not in self._parts:
+                frozen = [(name, -numbers[use]) for name in use.frozen]
+                followers.setdefault(last, []).extend([*frozen, place])
+                self._parts.update({layer: [] for layer in frozen})
+            else:
+                last = place
+            self._add(place, use.parts)
+        new = {place for places in followers.values() for place in places}
+        order = [place for known in [None, *self._parts] if known not in new
+                 for place in [*([] if known is None else [known]), *followers.get(known, [])]]
+        self._parts = {place: self._parts[place] for place in order}
+        self._write()
+
+    def _add(self, place, parts):
+        known = self._parts.setdefault(place, [])
+        known += [part for part in parts if part not in known]
+        self._known.add((place, parts))
+
+    def _write(self):
+        """Write all columns anew."""
+        self._columns.clear()
+        self._depth = 0
+        for place in self._parts:
+            self._put(place)
+
+    def _put(self, place):
+        """Write the columns of the next use; the depth is the number of layers that had run by then."""
+        name, use = place
+        kind, is_layer, counts = self._kinds[name]
+        self._depth += counts
+        for part in self._parts[place]:
+            self._columns.append(Column(self.column_name(name, use, part), kind, is_layer and not part, self._depth, name,
+                                        use, part))
+
+    def column_name(self, name: str, use: int, part: str = "") -> str:
+        """The name of a column: "cell", "cell[0]", "cell@2[0]"."""
+        if use == 1 and not part:
+            return name
+        mark = "@"
+        while f"{name}{mark}{use}{part}" in self._taken or f"{name}{mark if use > 1 else ''}{part}" in self._taken:
+            mark += "@"
+        return f"{name}{mark}{use}{part}" if use > 1 or len(mark) > 1 else f"{name}{part}"
+
+
+class Output(NamedTuple):
+    """A tensor in what a module was given or returned."""
+
+    part: str  # "" where it is all of it; else where it stands: "[0]", '["key"]', '["key"][1]'
+    tensor: Tensor
+
+
+def tensors_of(value: Any, part: str = "") -> tuple[list[Output], list[Any]]:
+    """(the tensors in tuples, lists and dicts, nested or not, in order; what is there besides and may hold tensors)."""
+    if isinstance(value, Tensor):
+        return [Output(part, value)], []
+    if isinstance(value, Mapping):
+        below = [(f'["{key}"]' if isinstance(key, str) else f"[{key!r}]", x) for key, x in value.items()]
+    elif isinstance(value, (tuple, list)):
+        below = [(f"[{i}]", x) for i, x in enumerate(value)]
+    else:
+        return [], [] if part and (isinstance(value, PLAIN) or hasattr(value, "__array__")) else [value]
+    found = [tensors_of(x, part + place) for place, x in below]
+    return [output for outputs, _ in found for output in outputs], [x for _, others in found for x in others]
