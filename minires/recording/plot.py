@@ -12,12 +12,17 @@ from matplotlib.ticker import MaxNLocator
 from minires.arguments import instance, known_name, list_of
 from minires.errors import ArgumentError, DTypeError
 from minires.models import Block
+from minires.recording.fonts import make_readable
 from minires.recording.numbers import FLOW_QUANTITIES
 from minires.recording.record import GradientRecord
 
 # Okabe and Ito's colours, told apart by people with any colour vision, each with a marker of its own
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", ":")  # once all colours are used, they come again with the next marker and the next of these
+
+MOST_MARKED = 40  # columns of a line that has a marker at each
+MOST_ROWS, MOST_PASSES = 48, 96  # of a map whose marks are seen whatever its size: more are marked by points as well
 
 AXIS_LABELS = {
     "output_grad_norm": "‖dL/d(output)‖",
@@ -66,23 +71,23 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
     names = _check_records(listed, labels, quantity)
     ax = _axes(ax)
     ax.set_yscale("log")
+    others = list(zip(*ax.get_legend_handles_labels(), strict=True))  # of what was drawn here before
+    own: list[tuple[Line2D, str]] = []
     keys = {}  # what the legend says of all records together: text -> artist
     for i, (record, label) in enumerate(zip(listed, names, strict=True)):
-        style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        style = _style(i)
         line, points = _line_and_points(record, quantity)
         if points is not None:
             keys[STREAM] = Line2D([], [], color=GREY, linewidth=1.8)
             keys[LAYERS] = Line2D([], [], color=GREY, linestyle="none", marker="o", markersize=3)
-        keys.update(_draw_line(ax, line, quantity, label, style))
+        keys.update(_draw_line(ax, line, quantity, label, style, own))
         if points is not None:
             keys.update(_draw_points(ax, points, quantity, style))
     ax.set_xlabel("layer in forward order (input at the left)")
     ax.set_ylabel(AXIS_LABELS[quantity])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(True, which="major", alpha=0.3)
-    handles, texts = ax.get_legend_handles_labels()
-    if handles or keys:
-        ax.legend([*handles, *keys.values()], [*texts, *keys])
+    _write_legend(ax, [*others, *own, *[(artist, text) for text, artist in keys.items()]])
     return ax
 
 
@@ -110,6 +115,7 @@ def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm",
     marks[is_zero] = 0, 0, 0, 1
     marks[is_not_finite] = 1, 0, 0, 1
     ax.imshow(marks, aspect="auto", origin="lower", interpolation="nearest")
+    _draw_marks_of_any_size(ax, is_zero, is_not_finite)
     ax.figure.colorbar(image, ax=ax, label=f"log10 {AXIS_LABELS[quantity]}")
     keys = [Patch(color=colour, label=name) for colour, name, marked in (("black", ZERO, is_zero),
                                                                          ("red", NOT_FINITE, is_not_finite)) if marked.any()]
@@ -120,7 +126,25 @@ def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm",
     ax.set_ylabel("layer in forward order (input at the bottom)")
     ticks = np.unique(np.linspace(0, len(shown.names) - 1, 12).round().astype(int))
     ax.set_yticks(ticks, [shown.names[i] for i in ticks])
+    make_readable(ax.get_yticklabels())
     return ax
+
+
+def _draw_marks_of_any_size(ax, is_zero, is_not_finite):
+    """Points over the marks of a map that may have more rows or passes than its picture has pixels.
+
+    One of each colour for each part of the map: the red ones are smaller and on top, so that neither hides the other.
+    """
+    rows, passes = is_zero.shape
+    if rows <= MOST_ROWS and passes <= MOST_PASSES:
+        return
+    high, wide = -(-rows // (4 * MOST_ROWS)), -(-passes // (4 * MOST_PASSES))  # of a part
+    for marked, colour, size in ((is_zero, "black", 2.5), (is_not_finite, "red", 1.5)):
+        y, x = np.nonzero(marked)
+        _, first = np.unique((y // high) * passes + x // wide, return_index=True)
+        if len(first):
+            ax.plot(x[first], y[first], linestyle="none", marker="s", markersize=size, markeredgewidth=0, color=colour,
+                    scalex=False, scaley=False)
 
 
 def shortcut_flow(record: GradientRecord, ax: Axes | None = None) -> Axes:
@@ -159,14 +183,14 @@ def shortcut_flow(record: GradientRecord, ax: Axes | None = None) -> Axes:
     cosine = np.ma.masked_invalid(cosine)
     angle = _median(cosine).filled(np.nan)
     right.plot(x, angle, color="white", linewidth=4)  # a margin, so that it is not taken for the border of the bands
-    right.plot(x, angle, color="black", linewidth=1.4, label="cosine between them",
-               marker="o" if len(x) <= 40 else None, markersize=3.5)
+    line, = right.plot(x, angle, color="black", linewidth=1.4, label="cosine between them",
+                       marker="o" if len(x) <= MOST_MARKED else None, markersize=3.5)
+    _mark_lonely(right, x, angle, {"color": "black", "marker": "o"}, line)
     keys = _draw_edge_points(ax, x, _median(together), {"color": "black"})
     if len(share) > 1:
         least, largest = [np.repeat(values.filled(np.nan), 2) for values in (share.min(axis=0), share.max(axis=0))]
         ax.fill_between(edges, least, largest, color="white", alpha=0.5, linewidth=0)
-        right.fill_between(x, cosine.min(axis=0).filled(np.nan), cosine.max(axis=0).filled(np.nan), color="black",
-                           alpha=0.15, linewidth=0)
+        _draw_band(right, x, cosine.min(axis=0).filled(np.nan), cosine.max(axis=0).filled(np.nan), "black", alpha=0.15)
         keys[PALE] = Patch(facecolor="white", edgecolor=GREY, linewidth=0.8)
     _label_flow(ax, right, flow.names, keys)
     return ax
@@ -184,6 +208,7 @@ def _label_flow(ax, right, names, keys):
     (bands, labels), (lines, line_labels) = ax.get_legend_handles_labels(), right.get_legend_handles_labels()
     ax.legend([*bands, *lines, *keys.values()], [*labels, *line_labels, *keys], ncols=3, loc="lower center",
               bbox_to_anchor=(0.5, 1.0), frameon=False)  # above the bands, not on them
+    make_readable(ax.get_xticklabels())
 
 
 def _with_flow(record):
@@ -254,18 +279,53 @@ def _recorded(record, quantity):
     return np.ma.array(record.values(quantity), mask=record.missing(quantity))
 
 
-def _draw_line(ax, record, quantity, label, style):
-    """Median over the passes, with a band; returns keys for the legend."""
+def _style(i):
+    """The looks of record i: no two of the first 196 have the same."""
+    turn, colour = divmod(i, len(COLOURS))
+    return {"color": COLOURS[colour], "marker": MARKERS[(colour + turn) % len(MARKERS)],
+            "dashes": DASHES[turn % len(DASHES)], "turn": turn}
+
+
+def _draw_line(ax, record, quantity, label, style, entries):
+    """Median over the passes, with a band; adds (artist, label) to the entries of the legend, and returns keys for it."""
     values = _recorded(record, quantity)  # (passes, modules)
     x, median = _positions(record), _median(values)
-    ax.plot(x, _only_drawable(median), color=style["color"], label=label, linewidth=1.8,
-            marker=style["marker"] if len(x) <= 40 else None, markersize=4)
+    has_markers = len(x) <= MOST_MARKED or style["turn"] > 0
+    line, = ax.plot(x, _only_drawable(median), color=style["color"], label=label, linewidth=1.8, linestyle=style["dashes"],
+                    marker=style["marker"] if has_markers else None, markersize=4,
+                    markevery=max(1, len(x) // MOST_MARKED * 4) if len(x) > MOST_MARKED else None)
+    if label is not None:
+        entries.append((line, label))
+    _mark_lonely(ax, x, _only_drawable(median), style, line)
     keys = {}
     if len(values) > 1:
-        ax.fill_between(x, _only_drawable(values.min(axis=0)), _only_drawable(values.max(axis=0)),
-                        color=style["color"], alpha=0.18, linewidth=0)
+        drawable = np.ma.masked_invalid(np.ma.masked_less_equal(values, 0))  # a zero hides no other pass
+        least, largest = [values.filled(np.nan) for values in (drawable.min(axis=0), drawable.max(axis=0))]
+        _draw_band(ax, x, least, largest, style["color"], alpha=0.18)
         keys[BAND] = Patch(color=GREY, alpha=0.3, linewidth=0)
     return keys | _draw_edge_points(ax, x, median, style)
+
+
+def _draw_band(ax, x, least, largest, colour, alpha):
+    """From the least to the largest; between two gaps a band has no width, and is a bar."""
+    ax.fill_between(x, least, largest, color=colour, alpha=alpha, linewidth=0)
+    lonely = _lonely(least)
+    if lonely.any():
+        ax.vlines(x[lonely], least[lonely], largest[lonely], color=colour, alpha=min(1, 2.5 * alpha), linewidth=3)
+
+
+def _mark_lonely(ax, x, values, style, line):
+    """Mark the points of a line without markers that have a gap on both sides: there the line has no length."""
+    lonely = _lonely(values)
+    if lonely.any() and (line.get_marker() == "None" or line.get_markevery() is not None):
+        ax.plot(x[lonely], values[lonely], linestyle="none", color=style["color"], marker=style["marker"], markersize=4)
+
+
+def _lonely(values):
+    """Where is there a number with none to the left and none to the right of it?"""
+    is_there = np.isfinite(values)
+    padded = np.concatenate([[False], is_there, [False]])
+    return is_there & ~padded[:-2] & ~padded[2:]
 
 
 def _draw_points(ax, record, quantity, style):
@@ -274,6 +334,16 @@ def _draw_points(ax, record, quantity, style):
     ax.plot(x, _only_drawable(median), linestyle="none", color=style["color"], marker=style["marker"], markersize=3,
             alpha=0.45)
     return _draw_edge_points(ax, x, median, style)
+
+
+def _write_legend(ax, entries):
+    """A legend of (artist, text) pairs, of any text: matplotlib itself leaves out what begins with "_"."""
+    if entries:
+        artists, texts = zip(*entries, strict=True)
+        legend = ax.legend(artists, [str(i) for i in range(len(texts))])
+        for shown, text in zip(legend.get_texts(), texts, strict=True):
+            shown.set_text(text)
+        make_readable(legend.get_texts())
 
 
 def _median(values):

@@ -123,13 +123,13 @@ class ShortcutFlow(BackwardHook):
 
     def before_step(self, step: BackwardStep) -> None:
         """The gradient of an op's output is complete. Do ways part there? Or does it add two ways?"""
-        is_add = isinstance(step.op, ShortcutAdd) and step.op in self._names
-        if not (is_add or step.op in self._forks) or running_pass() != self._running:
+        add = step.op if isinstance(step.op, ShortcutAdd) and step.op in self._names else None
+        if (add is None and step.op not in self._forks) or running_pass() != self._running:
             return
         self._finish(step.op)
-        if is_add:
-            name, use, layer = self._names[step.op]
-            node, users = where_ways_part(step.op, self._place)
+        if add is not None:
+            name, use, layer = self._names[add]
+            node, users = where_ways_part(add, self._place)
             if node is not None:
                 fork = Fork(name, use, layer, node)
                 self._forks.setdefault(node, []).append(fork)

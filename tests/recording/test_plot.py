@@ -12,7 +12,8 @@ from matplotlib.colors import to_rgba
 import minires as mr
 from minires import models, nn, ops
 from minires.errors import ArgumentError, DTypeError, UnknownNameError
-from minires.recording import plot
+from minires.recording import fonts, plot
+from minires.recording.numbers import FLOW_QUANTITIES
 from minires.recording.record import Column
 
 NOTHING = object()  # stands in a table where a pass recorded no number
@@ -239,6 +240,157 @@ def test_dead_layers_of_a_real_net_are_marked():
     ax = mr.plot.gradient_norms(recorded(net))
     # after a convolution that is all zeros every ReLU stands at 0 and passes no gradient: only fc, layer 8, has one
     assert edge_points(ax) == {plot.ZERO: [1, 2, 3, 4, 5, 6, 7]}
+
+
+# ---- every number is seen
+
+
+GAPS = {"zeros": 0.0, "nothing": NOTHING, "nan": np.nan}
+
+
+def values_drawn(ax):
+    """{(x, y)} of all points that have ink: a marker, or a line to a neighbour."""
+    drawn = set()
+    for line in ax.lines:
+        if not in_axes_units(line, ax):
+            x, y = np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
+            marked = np.full(len(x), line.get_marker() != "None" and line.get_markevery() is None)
+            if not is_loose(line):
+                there = np.isfinite(y)
+                joined = there[:-1] & there[1:]
+                marked[:-1] |= joined
+                marked[1:] |= joined
+            drawn |= set(zip(x[marked].tolist(), y[marked].tolist(), strict=True))
+    return drawn
+
+
+@pytest.mark.parametrize("gap", GAPS.values(), ids=GAPS)
+@pytest.mark.parametrize("columns", [3, 40, 41, 60, 200])
+@pytest.mark.parametrize("turn", [0, 7])
+def test_a_number_between_two_gaps_is_seen_however_many_columns_there_are(columns, gap, turn):
+    values = [gap] * columns
+    places = [0, columns // 2, columns - 1]
+    for i in places:
+        values[i] = 2.0 + i
+    if columns > 40:
+        values[6:9] = [5.0, 6.0, 5.0]  # joined to each other
+    ax = mr.plot.gradient_norms([*[table([1.0])] * turn, table(values)])
+    expected = {(i + 1.0, float(value)) for i, value in enumerate(values) if value is not NOTHING and value > 0}
+    assert expected <= values_drawn(ax)
+
+
+def test_the_point_of_a_real_net_whose_last_block_alone_is_alive_is_seen():
+    net = models.cifar_net(92, residual=False, batch_norm=False, width=2, in_channels=1)
+    nn.init.zeros_(net.layer3[13].conv2.weight)
+    record = recorded(net).stream()
+    assert len(record.names) > 40
+    assert (record.output_grad_norm[0] > 0).sum() == 1
+    ax = mr.plot.gradient_norms(record)
+    heights = pixels_of(ax, plot.COLOURS[0])[:, 0]
+    assert heights.min() < 0.9 * ax.get_window_extent().height < heights.max()  # the zeros are at the bottom
+    assert (record.columns[-1].depth, record.output_grad_norm[0, -1]) in values_drawn(ax)
+
+
+def pixels_of(ax, colour):
+    """(rows, columns) of the pixels of this colour inside the axes of the drawn figure."""
+    figure = ax.figure
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
+    box = ax.get_window_extent()
+    height = pixels.shape[0]
+    pixels = pixels[height - int(box.y1):height - int(box.y0) + 1, int(box.x0):int(box.x1) + 1]
+    wanted = (np.array(to_rgba(colour))[:3] * 255).round().astype(int)
+    return np.argwhere(np.abs(pixels - wanted).max(axis=-1) < 40)
+
+
+@pytest.mark.parametrize("columns", [5, 100])
+def test_the_range_of_a_lonely_column_is_a_bar(columns):
+    passes = np.zeros((3, columns))
+    passes[:, columns // 2] = 1, 10, 100
+    ax = mr.plot.gradient_norms(table(*passes.tolist()))
+    bar = next(collection for collection in ax.collections if hasattr(collection, "get_segments"))
+    np.testing.assert_array_equal(bar.get_segments(), [[[columns // 2 + 1, 1], [columns // 2 + 1, 100]]])
+
+
+def test_a_zero_in_one_pass_does_not_hide_the_range_of_the_others():
+    ax = mr.plot.gradient_norms(table([1.0, 0.0, 3.0], [2.0, 5.0, 4.0], [3.0, 6.0, 5.0]))
+    vertices = {tuple(vertex) for path in ax.collections[0].get_paths() for vertex in path.vertices}
+    assert {(2, 5), (2, 6)} <= vertices
+
+
+@pytest.mark.parametrize("size", [(7.5, 4.5), (2.5, 1.5)])
+@pytest.mark.parametrize("shape", [(1200, 3), (3, 1200), (60, 40), (700, 700)])
+def test_a_map_with_more_cells_than_pixels_loses_no_mark(shape, size):
+    layers, passes = shape
+    values = np.ones((passes, layers))
+    zeros = [(passes // 3, layers // 2), (0, 0), (passes - 1, layers - 1)]
+    bad = [(passes // 2, layers // 4), (passes // 3, layers // 2 + 1)]  # beside a zero
+    for cell in zeros:
+        values[cell] = 0
+    for cell in bad:
+        values[cell] = np.nan
+    figure, ax = pyplot.subplots(figsize=size, dpi=100)
+    columns = [Column(f"layer{i}", nn.Conv2d, True, i + 1) for i in range(layers)]
+    rows = [{("output_grad_norm", column.name): value for column, value in zip(columns, row, strict=True)} for row in values]
+    mr.plot.gradient_heatmap(mr.GradientRecord(columns, rows), ax=ax)
+    ax.get_legend().remove()
+    for cells, colour in ((zeros, "black"), (bad, "red")):
+        found = pixels_of(ax, colour)
+        box = ax.get_window_extent()
+        for i, layer in cells:
+            x, y = (i + 0.5) / passes * box.width, (1 - (layer + 0.5) / layers) * box.height
+            distance = np.abs(found - [y, x]).max(axis=1)
+            assert distance.min() <= max(3, box.width / passes, box.height / layers), (colour, i, layer)
+
+
+# ---- any label, any number of records
+
+
+def test_labels_of_any_text_are_in_the_legend_as_they_are():
+    labels = ["_plain", "", "plain $5 and $6", "plain", "plain", "a_b^c"]
+    ax = mr.plot.gradient_norms([table([1.0, 2.0 + i]) for i in range(6)], labels=labels)
+    assert legend_of(ax) == labels
+    ax.figure.canvas.draw()
+
+
+def test_what_was_drawn_before_stays_in_the_legend():
+    _, ax = pyplot.subplots()
+    ax.plot([1, 2], [1, 2], label="theory")
+    mr.plot.gradient_norms(table([1.0, 2.0]), labels=["net"], ax=ax)
+    assert legend_of(ax) == ["theory", "net"]
+
+
+@pytest.mark.parametrize("columns", [2, 60])
+def test_no_two_of_many_records_look_the_same(columns):
+    ax = mr.plot.gradient_norms([table([1.0] * columns)] * 60, labels=[f"net {i}" for i in range(60)])
+    styles = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in ax.lines}
+    assert len(styles) == len(ax.lines) == 60
+    assert len(legend_of(ax)) == 60
+
+
+def test_letters_that_the_font_lacks_are_drawn_with_one_that_has_them_or_named(monkeypatch):
+    record = table([1.0, 2.0])
+    fonts._say_once.cache_clear()
+    monkeypatch.setattr(fonts, "WIDE_FONTS", ())
+    with pytest.warns(UserWarning, match=r"plot: no font of this machine has '差残', .* install one"):
+        mr.plot.gradient_norms(record, labels=["残差"])
+    fonts._say_once.cache_clear()
+    monkeypatch.setattr(fonts, "WIDE_FONTS", ("Serif of the test",))
+    monkeypatch.setattr(fonts, "_installed", lambda: {"Serif of the test"})
+    monkeypatch.setattr(fonts, "_covers", lambda font, letters: letters == {"残", "差"})
+    ax = mr.plot.gradient_norms(record, labels=["残差"])
+    assert ax.get_legend().get_texts()[0].get_fontfamily()[-1] == "Serif of the test"
+    mr.plot.gradient_norms(record, labels=["é, ∂, ‖x‖"])  # which the usual font has
+
+
+def test_names_of_layers_in_any_script_are_readable_too(monkeypatch):
+    seen = []
+    monkeypatch.setattr(plot, "make_readable", lambda texts: seen.extend(text.get_text() for text in texts))
+    columns = [Column("層$1", nn.Conv2d, True, 1)]
+    record = mr.GradientRecord(columns, [{(quantity, "層$1"): 1.0 for quantity in ("output_grad_norm", *FLOW_QUANTITIES)}])
+    mr.plot.gradient_heatmap(record)
+    mr.plot.shortcut_flow(record)
+    assert seen == ["層$1"] * 2
 
 
 # ---- the axes and the state of pyplot

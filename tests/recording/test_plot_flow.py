@@ -95,6 +95,21 @@ def test_a_real_net_of_many_blocks_names_some_of_them_and_has_no_markers():
     ax.figure.canvas.draw()
 
 
+@pytest.mark.parametrize("blocks", [3, 41, 90])
+def test_a_block_between_two_without_numbers_is_seen(blocks):
+    dead = (0, 0, 0, np.nan)
+    ax = mr.plot.shortcut_flow(record_of(*[[(3, 1, 3, angle) if i in (0, blocks // 2 + 1) else dead for i in range(blocks)]
+                                           for angle in (0.1, 0.3, 0.2)]))
+    right = right_axis(ax)
+    marked = {(x, y) for line in right.lines if line.get_marker() == "o"
+              for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True) if np.isfinite(y)}
+    assert marked == {(0, 0.2), (blocks // 2 + 1, 0.2)}
+    bars = next(collection for collection in right.collections if hasattr(collection, "get_segments")).get_segments()
+    np.testing.assert_allclose(bars, [[[x, 0.1], [x, 0.3]] for x in (0, blocks // 2 + 1)])
+    corners = {tuple(corner) for path in ax.collections[0].get_paths() for corner in path.vertices}
+    assert corners == {(x, y) for block in (0, blocks // 2 + 1) for x in (block - 0.5, block + 0.5) for y in (0, 0.75)}
+
+
 def test_it_draws_in_the_given_axes():
     figure, (other, given) = pyplot.subplots(1, 2)
     pyplot.sca(other)
