@@ -36,9 +36,10 @@ class PassNumbers:
 
     def on_host(self) -> dict[Key, float]:
         """{(quantity, column): number}, moved to the host in one transfer."""
-        vectors = [vector for _, vector in self._vectors]
-        use_device_of(vectors[0])
-        numbers = to_host(array_module(vectors[0]).concatenate(vectors)).tolist()
+        first = self._vectors[0][1]
+        use_device_of(first)
+        vectors = [beside(vector, first) for _, vector in self._vectors]  # a net may lie on two devices
+        numbers = to_host(array_module(first).concatenate(vectors)).tolist()
         parts: dict[Key, list[float]] = {}
         for key, number in zip([key for keys, _ in self._vectors for key in keys], numbers, strict=True):
             parts.setdefault(key, []).append(number)

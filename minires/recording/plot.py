@@ -318,7 +318,8 @@ def _mark_lonely(ax, x, values, style, line):
     """Mark the points of a line without markers that have a gap on both sides: there the line has no length."""
     lonely = _lonely(values)
     if lonely.any() and (line.get_marker() == "None" or line.get_markevery() is not None):
-        ax.plot(x[lonely], values[lonely], linestyle="none", color=style["color"], marker=style["marker"], markersize=4)
+        ax.plot(x[lonely], values[lonely], linestyle="none", color=style["color"], marker=style["marker"], markersize=8,
+                markeredgecolor="white", zorder=3)  # over the lines of all records
 
 
 def _lonely(values):

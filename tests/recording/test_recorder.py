@@ -3,6 +3,7 @@ import contextlib
 import csv
 import gc
 import math
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -13,6 +14,7 @@ from minires import models, nn, ops, optim
 from minires.arrays.norms import euclidean_norm
 from minires.errors import ArgumentError, DTypeError, FileError, ShapeError, UnknownNameError
 from minires.recording.numbers import QUANTITIES
+from minires.recording.record import Column
 
 
 class Forked(nn.Module):
@@ -212,6 +214,57 @@ def test_without_an_optimizer_there_is_no_update_ratio():
     record = recorded(Forked(), vectors())
     assert np.isnan(record.update_ratio).all()
     assert record.missing("update_ratio").all()
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_the_update_ratio_is_that_of_the_first_step_after_a_pass(read):
+    net = Forked()
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    expected = []
+    with mr.record_gradients(net, optimizer) as record:
+        optimizer.step()  # before any pass: of no row
+        for seed in range(3):
+            net.zero_grad()
+            loss_of(net, vectors(seed)).backward()
+            if read:  # between backward() and step()
+                assert np.isnan(record.update_ratio[seed]).all()
+                assert record.missing("update_ratio")[seed].all()
+            before = net.head.weight.data.copy()
+            optimizer.step()
+            expected.append(np.linalg.norm(net.head.weight.data - before) / np.linalg.norm(before))
+            optimizer.step()  # another one, which moved nothing that this row is of
+            net.head.weight.data *= 3
+            optimizer.step()
+    np.testing.assert_allclose(record.select("head").update_ratio[:, 0], expected, rtol=1e-4)
+    assert len(record) == 3
+
+
+def test_no_copy_of_a_weight_is_kept_after_a_step():
+    net = nn.Sequential(nn.Linear(1000, 1000, bias=False))
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    x = vectors(shape=(1, 1000))
+    with mr.record_gradients(net, optimizer) as record:
+        net(x).sum().backward()
+        gc.collect()
+        tracemalloc.start()
+        optimizer.step()
+        gc.collect()
+        kept, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most > 4_000_000  # one copy, while the step ran
+    assert kept < 100_000
+    assert record.update_ratio > 0
+
+
+def test_gradients_of_a_weight_without_a_step_have_no_ratio():
+    net = Forked()
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    with mr.record_gradients(net, optimizer) as record:
+        for seed in range(3):
+            loss_of(net, vectors(seed)).backward()  # accumulated over three passes, and one step
+        optimizer.step()
+    assert record.missing("update_ratio")[:2].all()
+    assert not record.select(nn.Linear).missing("update_ratio")[2].any()
 
 
 def test_a_weight_that_is_zero_has_no_update_ratio():
@@ -544,6 +597,46 @@ def test_an_unknown_quantity_is_named_with_those_that_there_are():
     for read in (record.values, record.missing):
         with pytest.raises(UnknownNameError, match=r"unknown quantity 'norm': known are output_grad_norm, weight_grad_norm"):
             read("norm")
+
+
+# ---- as a table
+
+
+def test_a_record_is_printed_as_a_table_of_medians():
+    columns = [Column("a", nn.Conv2d, True, 1), Column("<b>", nn.ReLU, False, 1)]
+    rows = [{("output_grad_norm", "a"): value, ("output_grad_norm", "<b>"): 2 * value} for value in (1.0, 5.0, 3.0)]
+    rows[0]["weight_norm", "a"] = 0.5
+    record = mr.GradientRecord(columns, rows)
+    assert str(record).splitlines() == [
+        "<GradientRecord: 3 passes x 2 modules>",
+        "column  type    output_grad_norm  weight_norm",
+        "---------------------------------------------",
+        "a       Conv2d                 3          0.5",
+        "<b>     ReLU                   6"]
+    page = record._repr_html_()
+    assert "<td style=\"text-align:left\">&lt;b&gt;</td>" in page
+    assert "<td style=\"text-align:right\">0.5</td>" in page
+    assert "&lt;GradientRecord: 3 passes x 2 modules&gt;" in page
+
+
+def test_the_table_of_a_deep_net_shows_its_beginning_and_its_end():
+    columns = [Column(f"layer{i}", nn.Conv2d, True, i) for i in range(200)]
+    text = str(mr.GradientRecord(columns, [{("output_grad_norm", column.name): 1e-30 for column in columns}]))
+    lines = text.splitlines()
+    assert len(lines) < 40
+    assert "layer0 " in text
+    assert "layer199" in text
+    assert "layer100" not in text
+    shown = sum(line.startswith("layer") for line in lines)
+    assert f"… {200 - shown} more" in text
+
+
+def test_an_empty_record_is_a_table_too():
+    assert str(mr.GradientRecord()).splitlines()[1:] == ["column  type", "------------"]
+    assert "0 passes" in mr.GradientRecord()._repr_html_()
+    values = [np.nan, np.inf, np.inf]
+    record = mr.GradientRecord([Column("a", nn.ReLU, False, 0)], [{("output_grad_norm", "a"): value} for value in values])
+    assert str(record).endswith("nan")
 
 
 # ---- files and stacks
