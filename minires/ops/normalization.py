@@ -77,8 +77,10 @@ class BatchNorm(Op):
         else:
             mean, var = self.running_mean.astype(np.float64), self.running_var.astype(np.float64)
         inv_std = 1 / xp.sqrt(var + self.eps)
-        self.saved = x, weight, mean.astype(x.dtype), inv_std.astype(x.dtype)     # rounded, as PyTorch saves them
-        return self.scaled_and_shifted(x, weight, bias, mean, inv_std)
+        x_hat = (x - mean.reshape(per_channel)) * inv_std.reshape(per_channel)
+        y = weight.reshape(per_channel) * x_hat + bias.reshape(per_channel)
+        self.saved = x, weight, mean.astype(x.dtype), inv_std.astype(x.dtype)    # rounded, as PyTorch saves them
+        return y.astype(x.dtype)                                                 # from float64
 
     def plain_backward(self, dy: Array) -> tuple[Array | None, ...]:
         """dx = (dx_hat - mean(dx_hat) - x_hat · mean(dx_hat · x_hat)) · inv_std; in evaluation dx_hat · inv_std
@@ -102,13 +104,6 @@ class BatchNorm(Op):
             dx = (dx_hat - through_mean - through_var) * inv_std.reshape(per_channel)
         return dx.astype(dy.dtype), dweight.astype(dy.dtype), dbias.astype(dy.dtype)
 
-    def scaled_and_shifted(self, x: Array, weight: Array, bias: Array, mean: Array, inv_std: Array) -> Array:
-        """weight · (x - mean) · inv_std + bias, in float64 and rounded once."""
-        per_channel = (1, -1, 1, 1) if x.ndim == 4 else (1, -1)                  # (C,) lined up with x
-        x_hat = (x - mean.reshape(per_channel)) * inv_std.reshape(per_channel)
-        y = weight.reshape(per_channel) * x_hat + bias.reshape(per_channel)
-        return y.astype(x.dtype)
-
     # ---- the fast form
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
@@ -117,16 +112,16 @@ class BatchNorm(Op):
         lines, C = as_lines(xp, x)                                                   # (N, C, H, W) -> (R, T·C)
         if self.training:
             mean, var = batch_statistics(xp, lines, C)                               # (C,) in float64
-            self.update_running_statistics(mean, var, x.size // C)
         else:
             mean, var = self.running_mean.astype(np.float64), self.running_var.astype(np.float64)
         inv_std = 1 / xp.sqrt(var + self.eps)
-        weight, bias = weight.astype(x.dtype, copy=False), bias.astype(x.dtype, copy=False)
-        self.saved = x, weight, mean.astype(x.dtype), inv_std.astype(x.dtype)     # rounded, as PyTorch saves them
         scale = weight * inv_std
         shift = bias - mean * scale                                              # y = scale · x + shift, per channel
         if not looks_finite(shift):
-            return self.scaled_and_shifted(x, weight, bias, mean, inv_std)       # where inf · x - inf would be NaN
+            return self.plain_forward(x, weight, bias)                           # inf · x - inf is NaN, in another order not
+        if self.training:
+            self.update_running_statistics(mean, var, x.size // C)
+        self.saved = x, weight.astype(x.dtype, copy=False), mean.astype(x.dtype), inv_std.astype(x.dtype)
         scale, shift = spread(xp, [scale, shift], lines)                         # (C,) -> (T·C,)
         y = empty(xp, lines.shape, lines.dtype)
 
@@ -147,8 +142,6 @@ class BatchNorm(Op):
         dbias, dy_dot_centred = gradient_sums(xp, dy_lines, x_lines, mean, C)        # Σ dy and Σ dy (x - mean), (C,)
         dweight = dy_dot_centred * inv_std
         a = weight * inv_std
-        if not looks_finite(dbias + dweight + a):
-            return self.plain_backward(dy)                                       # where inf - inf in another order is NaN
         dx = empty(xp, x_lines.shape, dy.dtype)
         if self.freeze_statistics or not self.training:
             [a] = spread(xp, [a], dy_lines)                                      # (C,) -> (T·C,)
@@ -157,6 +150,8 @@ class BatchNorm(Op):
             M = x.size // C
             b = -inv_std * dweight / M                                           # the path through the variance
             c = -dbias / M - b * mean                                            # the path through the mean
+            if not looks_finite(a + c):
+                return self.plain_backward(dy)                                   # inf - inf is NaN, in another order not
             a, b, c = spread(xp, [a, b, c], dy_lines)                            # (C,) -> (T·C,)
 
             def work(some):
@@ -184,16 +179,23 @@ class BatchNorm(Op):
 # ---- the batch as lines of many channels
 
 
+def check_statistics(op: BatchNorm, x: Array) -> None:
+    """Raise where the running statistics are masked arrays, or on another device than x."""
+    for values in (op.running_mean, op.running_var):
+        plain_array(op.title, values)
+    check_one_device(op.title, {"x": x, "running_mean": op.running_mean, "running_var": op.running_var})
+
+
 def check_arguments(op: BatchNorm, x: Array, weight: Array, bias: Array) -> None:
     """Raise an error that says which argument does not fit."""
     if isinstance(op.running_mean, Tensor) or isinstance(op.running_var, Tensor):
         raise DTypeError(f"{op.title}: running_mean and running_var are arrays, updated in place: pass .data of a Tensor")
     for name, values in (("running_mean", op.running_mean), ("running_var", op.running_var)):
-        plain_array(op.title, values)  # raises where it is a masked array
         if getattr(values, "dtype", None) not in (np.float32, np.float64):
             got = values.dtype if hasattr(values, "dtype") else type(values).__name__
             raise DTypeError(f"{op.title}: {name} is updated in place: expected an array of float32 or float64, got {got}")
-    check_one_device(op.title, {"x": x, "running_mean": op.running_mean, "running_var": op.running_var})
+    if not type(x) is type(op.running_mean) is type(op.running_var) is np.ndarray:  # as nearly always
+        check_statistics(op, x)
     if x.ndim not in (2, 4):
         raise ShapeError(f"{op.title}: expected x (N, C, H, W) or (N, C), got shape {x.shape}")
     C = x.shape[1]

@@ -5,6 +5,7 @@ Here images lie with their channels last, (N, H, W, C), so that the pixels under
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from threading import get_ident
 from types import ModuleType
@@ -54,8 +55,7 @@ def correlate(xp: ModuleType, images: Array, kernels: Array, g: Geometry) -> Arr
     """The correlation of images (N, H, W, C) with kernels (KH, KW, C, O): (N, OH, OW, O).
 
     Where P neighbouring outputs are made at once, zeros in the kernels meet the pixels that only the others of the P see,
-    and zero times infinity is NaN. All P·O numbers met those pixels, so one of them tells whether there was such a pixel;
-    then all is computed anew, without zeros.
+    and zero times infinity is NaN. Where an output is not finite, all are computed anew, without zeros.
     """
     N, C, O = len(images), images.shape[3], kernels.shape[3]
     plan = plan_of(xp, g, C, O)
@@ -69,7 +69,7 @@ def correlate(xp: ModuleType, images: Array, kernels: Array, g: Geometry) -> Arr
         for block, columns in column_panels(images[some], plan):
             made = y_wide[some][block]
             scratch = multiply(columns, kernels, made, plan, scratch)            # (n, rows, OW, K) @ (K, O), summed
-            finite = finite and (plan.P == 1 or looks_finite(made.reshape(-1)[::plan.P * O]))
+            finite = finite and (plan.P == 1 or looks_finite(made))
         return finite
 
     if all(over_ranges(work, N, y)):
@@ -103,7 +103,8 @@ def backward_from_columns_of_dy(xp: ModuleType, images: Array, weight: Array, dy
     correlation with the kernel turned by 180°, and dweight is the product of the same columns with the image.
 
     The zeros around dy meet weights and pixels that no output met, and dy does not meet the zeros around the image. That
-    matters where a weight, a pixel or a dy is not finite. The last two show in dweight, as each of them met the other.
+    matters where a weight, a pixel or a dy is not finite; then the places of the kernel are gone through one by one. A few
+    sums tell it: one pixel of dx met all weights, and see `all_met_were_finite`.
     """
     (N, H, W, C), O = images.shape, dy.shape[3]
     top, bottom, left, right = full_padding(g)
@@ -126,11 +127,19 @@ def backward_from_columns_of_dy(xp: ModuleType, images: Array, weight: Array, dy
         return dturned
 
     total: Any = sum(over_ranges(work, N, dx))                                   # (parts, K, P·C)
-    if not (looks_finite(weight) and looks_finite(total if wants_dweight else dy)):
+    if not (looks_finite(dx[:1, 0, 0]) and (all_met_were_finite(total) if wants_dweight else looks_finite(dy))):
         return by_places.gradients(xp, images.reshape(N, H, W, C), weight.transpose(2, 3, 1, 0), dy, g)
     dturned = total.reshape(g.KH, plan.g.KW, O, plan.P * C)
     dweight = gather_side_by_side(dturned, of_dy, plan.P)[::-1, ::-1]            # -> (KH, KW, O, C), turned back
     return dx, dweight.transpose(0, 1, 3, 2)                                     # (KH, KW, O, C) -> (KH, KW, C, O)
+
+
+def all_met_were_finite(dkernels: Array) -> bool:
+    """Were all numbers finite whose products are summed in dkernels (parts, K, O)? A column met all of the one factor, and
+    a row all of the other. On a GPU, where the answer would have to be waited for, True.
+    """
+    column, row = dkernels.reshape(-1, dkernels.shape[2])[:, 0], dkernels[0, 0]
+    return type(row) is not np.ndarray or math.isfinite(column.dot(column) + row.dot(row))
 
 
 def pixels_at_once(xp: ModuleType, g: Geometry, C: int, O: int) -> int:

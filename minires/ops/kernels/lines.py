@@ -67,7 +67,6 @@ def batch_statistics(xp: ModuleType, lines: Array, C: int) -> tuple[Array, Array
     M = lines.size // C
     first = lines[blocks(xp, lines)[0]]
     guess = (per_channel(line_sums(xp, short_lines(first, C)), C) / (first.size // C)).astype(lines.dtype)
-    guess = xp.where(xp.isfinite(guess), guess, 0)                               # so that inf in x makes the mean inf
     [guess_lines] = spread(xp, [guess], lines)                                   # (C,) -> (T·C,)
 
     def work(some):
