@@ -173,7 +173,7 @@ class GradientRecorder(BackwardHook):
             self._layout.append(use)
         for part, op in outputs:
             self._outputs.setdefault(op, []).append((use, part))
-        weight = getattr(module, "weight", None)
+        weight = vars(module).get("weight")  # without a search for what is not there
         if isinstance(weight, Tensor) and weight.op is None:
             self._note_weight(weight, use.name)
 
@@ -191,6 +191,13 @@ class GradientRecorder(BackwardHook):
 
         A tensor that it was given, as `nn.Identity` returns it, is the output of the module before.
         """
+        if isinstance(output, Tensor):
+            if output.op is None:
+                return [], []
+            for x in inputs:
+                if x is output or _holds(x, output):
+                    return [], []
+            return [("", output.op)], []
         found, unknown = tensors_of(output)
         made = [(part, x) for part, x in found if x.op is not None]
         given = {id(x.tensor) for x in tensors_of(inputs)[0]} if made else set()
@@ -198,7 +205,7 @@ class GradientRecorder(BackwardHook):
 
     def _use_of(self, name, outputs):
         """This run of a module."""
-        parts = [part for part, _ in outputs if part]
+        parts = tuple([part for part, _ in outputs if part])
         time = None if state.rebuilding else (next(self._clock), 0)
         frozen = () if name in self._frozen else tuple(self._frozen)  # if so, what ran before was of another forward
         self._frozen.clear()
@@ -257,15 +264,14 @@ class GradientRecorder(BackwardHook):
         if one is None:
             return  # a pass that began before the block
         norm = euclidean_norm(step.grad_output)
-        whole = set()
+        last = None
         for use, part in reversed(uses):  # the last to run first, as gradients arrive
             one.arrived.append(use)
-            if part is not None:
-                if use not in whole:  # which returned one tensor twice, say
-                    whole.add(use)
-                    one.of_uses.append(("output_grad_norm", use, "", norm))
-                if part:
-                    one.of_uses.append(("output_grad_norm", use, part, norm))
+            if part is not None and use is not last:  # else it returned one tensor twice
+                one.of_uses.append(("output_grad_norm", use, "", norm))
+            if part:
+                one.of_uses.append(("output_grad_norm", use, part, norm))
+            last = use
 
     def after_rebuild(self, op: Op, last: Op) -> None:
         """What returned a checkpointed part's output, a stage of a net say, returned that of the op which makes it now."""
@@ -330,7 +336,12 @@ class GradientRecorder(BackwardHook):
         self.record.passes.add_to_last(ratios)
 
 
+def _holds(value, tensor):
+    """Is this tensor in a tuple, a list or a dict?"""
+    return isinstance(value, (tuple, list, dict)) and any(x is tensor for _, x in tensors_of(value)[0])
+
+
 def _is_layer(module):
     """Is its weight a kernel or a matrix?"""
-    weight = getattr(module, "weight", None)
+    weight = vars(module).get("weight")
     return isinstance(weight, Tensor) and weight.ndim >= 2
