@@ -151,6 +151,8 @@ def stepping_lesson(monkeypatch, tmp_path):
     a_lesson(monkeypatch, tmp_path, BACKWARD)
     monkeypatch.setattr(state, "hooks", ())
     monkeypatch.setattr(state, "reference", False)
+    monkeypatch.setattr(state, "blocks", [])
+    monkeypatch.setattr(state, "outside", {})
     return "lesson", "toy", "--out", str(tmp_path / "out"), "--break-at"
 
 

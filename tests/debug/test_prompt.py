@@ -16,6 +16,7 @@ from minires import ops
 from minires.debug.prompt import breakpoint_hook, with_breakpoint
 from minires.ops.arithmetic import MatMul
 from minires.ops.normalization import BatchNorm
+from minires.ops.pooling import MaxPool2d
 from tests.ops.test_every_op import CASES, NAMES, Case, batch_norm, call, cotangent, normal, results
 from tests.pdb_session import ONE_STEP, Session
 
@@ -24,6 +25,8 @@ BACKWARDS = [(op, form) for op in dict.fromkeys(case.op for case in CASES) for f
              if getattr(op, form)]
 # Cases for the lines that the table of all ops leaves out.
 BRANCHES = [Case(BatchNorm, "frozen", batch_norm(True, True), (normal(4, 3, 2, 2), normal(3), normal(3))),
+            Case(BatchNorm, "not finite", batch_norm(True), (normal(4, 3, 2, 2), normal(3) * np.inf, normal(3))),
+            Case(MaxPool2d, "not finite", lambda x: ops.max_pool2d(x, 3, 2, 1), (normal(2, 2, 5, 4) * np.nan,)),
             Case(MatMul, "vector, matrix", ops.matmul, (normal(3), normal(3, 2)))]
 
 each_case = pytest.mark.parametrize("case", CASES, ids=NAMES)
@@ -105,10 +108,13 @@ def test_between_a_call_of_backward_and_the_arithmetic_stand_two_frames_of_ours(
     assert between == [("_run_backward", "backward.py"), ("backward", "tensor.py")]
 
 
-# What the backward of a definition may call of ours, besides `array_module`, which names NumPy or CuPy: the sum over the
-# axes along which an operand was broadcast, and the copy from device to device.
+# What the backward of a definition may call of ours, besides `array_module`, which names NumPy or CuPy: the sum that is
+# rounded once, that over the axes along which an operand was broadcast, the place of a window's first largest, and the copy
+# from device to device.
 BELOW = defaultdict(set, {
-    **{op: {"unbroadcast"} for op in ("Add", "Subtract", "Multiply", "Divide", "Power", "MatMul")},
+    **{op: {"unbroadcast", "sum_over"} for op in ("Add", "Subtract", "Multiply", "Divide", "Power", "MatMul")},
+    **{op: {"sum_over"} for op in ("Linear", "Conv2d")},
+    "MaxPool2d": {"first_largest"},
     "ToDevice": {"to_device", "parse_device", "to_host"},
 })
 
