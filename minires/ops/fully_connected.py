@@ -1,6 +1,7 @@
 """The linear (fully connected) layer."""
+import numpy as np
+
 from minires.arrays.backend import Array
-from minires.arrays.sums import sum_over
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import DTypeError, ShapeError
@@ -43,7 +44,7 @@ class Linear(Op):
         x, weight = self.saved
         dx = dy @ weight                 # (N, O) @ (O, I) -> (N, I)
         dweight = dy.T @ x               # (O, N) @ (N, I) -> (O, I)
-        dbias = sum_over(dy, 0)          # (N, O) -> (O,)
+        dbias = dy.sum(axis=0, dtype=np.float64).astype(dy.dtype)  # (N, O) -> (O,), rounded once
         return dx, dweight, dbias
 
 

@@ -88,10 +88,11 @@ def test_the_notebook_is_the_page():
     assert all(cell.get("outputs", []) == [] for cell in committed["cells"])
 
 
-def test_the_notebook_runs_and_shows_its_figures_and_its_table(tmp_path):
+def test_the_notebook_runs_and_shows_its_figures_and_its_table(tmp_path, monkeypatch):
     pytest.importorskip("ipykernel", reason='the notebook needs a kernel: pip install "minires[test]"')
     nbclient = pytest.importorskip("nbclient", reason='the notebook is run by nbclient: pip install "minires[test]"')
     nbformat = pytest.importorskip("nbformat")
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # else the kernel shows no figures
     notebook = nbformat.reads(json.dumps(committed_notebook()), as_version=4)
     nbformat.validate(notebook)
     notebook.cells[-2].source += "\ntable"  # the last cell of code: its value is shown

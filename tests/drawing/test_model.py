@@ -5,7 +5,7 @@ import pytest
 import minires as mr
 from minires import models, nn
 from minires.drawing.model import known_input_shape
-from minires.errors import ArgumentError
+from minires.errors import ArgumentError, DTypeError
 from tests.drawing.nets import Users, loss_of, small
 
 
@@ -96,8 +96,9 @@ def test_a_shape_may_stand_where_summary_takes_it():
 
 
 @pytest.mark.parametrize(("arguments", "given", "said"), [
-    (((1, 3, 16, 16),), {"input_shape": (1, 3, 16, 16)}, "got two shapes"), ((3,), {}, "path is 3, expected the name"),
-    ((1.5,), {}, "path is 1.5"), ((("a", 3),), {}, "input_shape")])
+    (((1, 3, 16, 16),), {"input_shape": (1, 3, 16, 16)}, "got two shapes"), ((("a", 3),), {}, "input_shape")])
 def test_what_is_neither_a_path_nor_a_shape_is_an_error_of_ours(arguments, given, said):
     with pytest.raises(ArgumentError, match=said):
         mr.draw(mr.nn.Conv2d(3, 4, 3), *arguments, **given)
+    with pytest.raises(DTypeError, match="the path is 3, expected a text"):
+        mr.draw(mr.nn.Conv2d(3, 4, 3), 3)
