@@ -112,8 +112,7 @@ class Tensor(Values):
 
     # ---- comparison: arrays of bools; without a gradient, and so no ops
 
-    __hash__ = object.__hash__  # that of the object, so that tensors can be keys
-
+    def __hash__(self) -> int: return object.__hash__(self)  # that of the object, so that tensors can be keys
     def __eq__(self, other: object) -> Any: return compare("equal", self, other)
     def __ne__(self, other: object) -> Any: return compare("not_equal", self, other)
     def __lt__(self, other: Any) -> Any: return compare("less", self, other)

@@ -185,6 +185,7 @@ def test_the_timed_steps_are_the_rounds_and_each_waits():
     assert called == ["step", "wait"] * 8
 
 
+@pytest.mark.slow
 def test_pytorch_makes_the_same_step():
     pytest.importorskip("torch")
     seconds, memory = gpu.measure_torch("cpu", 2, 1)

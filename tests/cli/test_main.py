@@ -69,7 +69,8 @@ def test_python_m_minires_is_the_same_command():
     assert done.stdout.strip() == f"minires {mr.__version__}"
 
 
-@pytest.mark.parametrize("backend", ["module://no_such_package.backend_inline", "QtAgg"])
+@pytest.mark.parametrize("backend", ["module://no_such_package.backend_inline",
+                                     pytest.param("QtAgg", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("arguments", [("draw", "block"), ("train", "resnet20", "--batch", "4", "--steps", "1"), ("doctor",),
                                        ("lesson", "what_is_a_resnet", "--tiny")], ids=lambda arguments: arguments[0])
 def test_a_backend_that_is_not_there_ends_no_command(tmp_path, backend, arguments):

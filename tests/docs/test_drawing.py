@@ -24,6 +24,7 @@ def made(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_page_are_those_that_its_blocks_write(made):
     shown = {name for _, name in IMAGE.findall(page())}
     assert {path.name for path in (made / "images").iterdir()} == shown
@@ -36,6 +37,7 @@ def test_the_figures_of_the_page_are_those_that_its_blocks_write(made):
         assert (FOLDER / "images" / name).stat().st_size < 120_000
 
 
+@pytest.mark.slow
 def test_what_the_page_prints_is_what_its_blocks_print(made):
     new = (made / "drawing.md").read_text(encoding="utf-8")
     assert NUMBER.sub("gradient", new) == NUMBER.sub("gradient", page())

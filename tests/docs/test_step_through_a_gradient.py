@@ -65,6 +65,7 @@ def test_the_first_configuration_of_vs_code_stops_at_the_first_line_of_the_op(fo
     assert editor.process.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_second_configuration_of_vs_code_stops_in_the_lesson(tmp_path):
     pytest.importorskip("debugpy")
     settings = CONFIGURATIONS[1]

@@ -14,7 +14,8 @@ from minires.course import lessons as course
 
 PNG = b"\x89PNG\r\n\x1a\n"
 FILES = course.all_lessons()
-RUN_TWICE = {"autograd_by_hand", "variance_is_not_enough", "degradation"}  # among the fast tests: the last in processes
+FAST = {"autograd_by_hand", "variance_is_not_enough", "degradation"}  # run among the fast tests: the last in processes
+PARAMS = [pytest.param(file, id=file.path.stem, marks=() if file.name in FAST else pytest.mark.slow) for file in FILES]
 
 
 class TinyRun(NamedTuple):
@@ -34,7 +35,7 @@ def run_tiny(file, folder, *arguments):
     return TinyRun(file, folder, output.getvalue(), namespace)
 
 
-@pytest.fixture(scope="module", params=FILES, ids=lambda file: file.path.stem)
+@pytest.fixture(scope="module", params=PARAMS)
 def run(request, tmp_path_factory):
     """One tiny run of each lesson, which several tests look at."""
     return run_tiny(request.param, tmp_path_factory.mktemp(request.param.name))
@@ -105,9 +106,7 @@ def test_a_lesson_leaves_its_rows_as_data(run):
     assert results["tiny"]
 
 
-@pytest.mark.parametrize("run", [
-    pytest.param(file, id=file.path.stem, marks=() if file.name in RUN_TWICE else pytest.mark.slow) for file in FILES],
-    indirect=True)
+@pytest.mark.parametrize("run", PARAMS, indirect=True)
 def test_the_same_run_gives_the_same_numbers(run, tmp_path):
     again = run_tiny(run.file, tmp_path / "again")
     assert (again.folder / checks.RESULTS).read_bytes() == (run.folder / checks.RESULTS).read_bytes()

@@ -543,6 +543,7 @@ def by_savez_compressed(net, path):
     np.savez_compressed(path, **net.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [pytest.param(mr.save, marks=pytest.mark.slow), by_savez_compressed])
 def test_a_damaged_npz_file_gives_the_saved_values_or_an_error_of_ours(tmp_path, write):
     saved, net, path = tiny_net(0.0), tiny_net(1.0), tmp_path / "net.npz"
@@ -623,6 +624,7 @@ def test_a_name_that_lost_its_encoding_is_noticed(tmp_path):
         mr.load(written(tmp_path / "a.npz", content))
 
 
+@pytest.mark.slow
 def test_a_changed_header_with_the_right_sum_is_read_as_it_says_or_refused(tmp_path):
     """Not damage, which the sum betrays, but ill will."""
     array, generator = np.arange(12, dtype=np.float32).reshape(3, 4), np.random.default_rng(0)
@@ -657,6 +659,7 @@ def safetensors_by_hand(content):
                                 ).reshape(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
 
 
+@pytest.mark.slow
 def test_a_damaged_safetensors_file_gives_what_it_says_or_an_error_of_ours(tmp_path):
     """Its format has no checksum, so that a changed value is just another value; a changed length never goes unnoticed."""
     from safetensors.numpy import save_file
