@@ -10,7 +10,7 @@ from minires.arguments import flag, list_of, number, state_of, whole_numbers
 from minires.arrays.backend import Array, array_module, as_host_array, beside, check_writable, to_host, use_device_of
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, ShapeError, StateError
-from minires.nn.module import write_array
+from minires.nn.module import does_overflow, write_array
 
 
 class Optimizer(Protocol):
@@ -70,6 +70,10 @@ class SGD:
         self.velocities: list[Array | None] = [None] * len(self.params)  # for each parameter v, once it has made a step
         self.hooks: list[UpdateHook] = []
 
+    def __repr__(self) -> str:
+        return (f"SGD({len(self.params)} parameters, lr={self.lr:g}, momentum={self.momentum:g}, "
+                f"weight_decay={self.weight_decay:g}, nesterov={self.nesterov})")
+
     def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
         for hook in list(self.hooks):  # as they are now: one may remove itself
@@ -124,6 +128,7 @@ class SGD:
         keys = self._velocity_keys()
         settings = ("lr", "momentum", "weight_decay", "nesterov")
         shapes = dict(zip(keys, [parameter.shape for parameter in self.params], strict=True))
+        dtypes = dict(zip(keys, [parameter.dtype for parameter in self.params], strict=True))
         problems = [f"{name}: is missing" for name in settings if name not in state_dict]
         given = {key: as_host_array(value, "load_state_dict", key) for key, value in state_dict.items()}
         for key, value in given.items():
@@ -133,6 +138,8 @@ class SGD:
                 problems.append(f"{key}: holds {value.dtype} values, expected real numbers")
             elif value.shape != shapes.get(key, ()):
                 problems.append(f"{key}: has shape {value.shape}, expected {shapes.get(key, 'one number')}")
+            elif key in shapes and does_overflow(value, dtypes[key]):
+                problems.append(f"{key}: holds numbers that are too large for {dtypes[key]}")
             elif key in settings and not value >= 0:
                 problems.append(f"{key}: is {value}, expected a number that is not negative")
         if problems:
@@ -181,6 +188,10 @@ class MultiStepLR:
         self.optimizer = optimizer
         self.gamma: float = number("MultiStepLR", "gamma", gamma)
         self.steps: int = 0
+
+    def __repr__(self) -> str:
+        return (f"MultiStepLR(milestones={self.milestones}, gamma={self.gamma:g}, steps={self.steps}, "
+                f"lr={self.optimizer.lr:g})")
 
     def step(self) -> None:
         """Count one step (or epoch, as the caller likes) and change the learning rate if it is a milestone."""

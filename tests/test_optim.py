@@ -458,3 +458,15 @@ def test_a_read_only_parameter_is_refused_by_name_before_anything_moves():
     with pytest.raises(ArgumentError, match=r"fixed.*read-only"):
         optimizer.step()
     assert first.item() == 1
+
+
+def test_what_is_shown_are_the_settings():
+    optimizer = optim.SGD([mr.Tensor([1.0], requires_grad=True)], lr=0.1, momentum=0.9)
+    assert repr(optimizer) == "SGD(1 parameters, lr=0.1, momentum=0.9, weight_decay=0, nesterov=False)"
+    assert repr(optim.MultiStepLR(optimizer, [2, 3])) == "MultiStepLR(milestones=[2, 3], gamma=0.1, steps=0, lr=0.1)"
+
+
+def test_a_velocity_that_the_dtype_cannot_hold_is_not_loaded():
+    optimizer = optim.SGD([mr.Tensor(np.float32([1.0]), requires_grad=True, name="w")], lr=0.1, momentum=0.9)
+    with pytest.raises(StateError, match=r"velocity\.w: holds numbers that are too large for float32"):
+        optimizer.load_state_dict({**optimizer.state_dict(), "velocity.w": np.array([1e300])})

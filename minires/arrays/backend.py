@@ -155,7 +155,7 @@ def check_writable(owner: str, array: Array) -> None:
     """
     if not getattr(array.flags, "writeable", True):  # CuPy has no read-only arrays
         raise ArgumentError(f"{owner}: its array is read-only, as that of a file or of broadcast_to: give it a copy of its "
-                            "own, mr.Tensor(array.copy(), requires_grad=True)")
+                            "own, array.copy()")
 
 
 def floating_array(owner: str, value: Any, dtype: DTypeLike = np.float32) -> Array:
@@ -226,4 +226,4 @@ def to_host(x: Any) -> np.ndarray:
 
 def as_host_array(value: Any, owner: str = "as_host_array", argument: str = "value") -> np.ndarray:
     """An array of NumPy or CuPy, or anything that `np.asarray` takes, as a NumPy array, or a DTypeError."""
-    return value.get() if _is_of_cupy(value) else array_of(owner, argument, value)
+    return value.get() if _is_of_cupy(value) else array_of(owner, argument, plain_array(f"{owner}: {argument}", value))

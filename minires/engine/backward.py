@@ -12,6 +12,7 @@ import numpy as np
 
 from minires.arguments import flag
 from minires.arrays.backend import Array, MaybeNone, array_module, beside, device_of, floating_array, is_array, use_device_of
+from minires.arrays.fingerprints import fingerprints
 from minires.arrays.threads import elementwise
 from minires.engine.call_site import with_source
 from minires.engine.op import Op
@@ -149,6 +150,9 @@ def _run_backward(root, order, seed, retain_graph):
         elif op.rebuild is not None:  # a checkpointed part: its ops take the place of the one that stood for them
             order.extend(_rebuild(op, grad_output, table, retain_graph))
         else:
+            if op.kept is not None and op.kept != _leaves_held(op):
+                raise BackwardError(f"backward: a leaf that {op.title} needs was changed since the earlier backward() over "
+                                    "this graph, as by an optimizer: run forward again, or step after the last backward()")
             step = BackwardStep(op, grad_output)
             _announce(step)
             backward = op.plain_backward if op.plain_backward is not None and runs_definition() else op.backward
@@ -161,9 +165,15 @@ def _run_backward(root, order, seed, retain_graph):
             for see in state.hooks.after_step:
                 see(step)
             yield step
-            if not retain_graph:
+            if retain_graph:
+                op.kept = _leaves_held(op)
+            else:
                 op.release()
     _tell(state.hooks.end_of_pass)
+
+
+def _leaves_held(op):
+    return fingerprints(op.saved, [x.data for x in op.inputs if isinstance(x, Tensor)])
 
 
 def _tell(methods, *what):

@@ -39,6 +39,7 @@ class Op:
     input_dtypes: tuple[Any, ...] = ()
     made: tuple[Any, ...] | MaybeNone = None  # (shape, dtype) of the output; None before forward has run
     saved: Any = None  # the arrays that forward leaves for backward
+    kept: list[int] | None = None  # fingerprints of the leaves in `saved`, once a pass has kept the graph for another
     layer: str | None = None  # dotted name of the module that called it
     call_site: tuple[CodeType, int] | None = None  # of the user's code that called it: `where` has its line
     released: bool = False  # True once a backward pass has freed its arrays

@@ -178,6 +178,8 @@ class Module:
         own = dict(self._named_arrays())
         problems = [f"{name}: has shape {given[name].shape}, expected {own[name].shape}"
                     for name in own if name in given and given[name].shape != own[name].shape]
+        problems += [f"{name}: holds numbers that are too large for {own[name].dtype}" for name in own
+                     if name in given and does_overflow(given[name], own[name].dtype)]
         if strict:
             problems += [f"{name}: is missing" for name in own if name not in given]
             problems += [f"{name}: is unexpected" for name in given if name not in own]
@@ -397,3 +399,9 @@ def _host_array(name, value):
     if array.dtype.kind not in "fiub":
         raise StateError(f"load_state_dict: {name} holds {array.dtype} values, expected an array of real numbers")
     return array
+
+
+def does_overflow(values: np.ndarray, dtype: np.dtype[Any]) -> bool:
+    """Would a finite one of these host values be infinite in this dtype?"""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool((np.isfinite(values) & ~np.isfinite(values.astype(dtype))).any())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires import ops
+from minires import nn, ops
 from minires.engine.backward import GradientTable, topological_order
 from minires.errors import BackwardError, DTypeError
 
@@ -468,3 +468,34 @@ def test_an_error_in_the_middle_keeps_nothing_once_it_was_handled(alive):
         loss.backward()
     del caught, loss
     assert living(alive) == 0
+
+
+@pytest.mark.parametrize("function", [lambda x, w: (x * w) * w, lambda x, w: (x @ w) @ w, lambda x, w: (x / w) ** 2,
+                                      lambda x, w: ops.linear(ops.linear(x, w), w)])
+def test_a_weight_that_is_changed_between_two_passes_over_one_graph_is_told(function):
+    x, w = mr.Tensor(np.ones((2, 2)), requires_grad=True), mr.Tensor(np.full((2, 2), 2.0), requires_grad=True)
+    y = function(x, w).sum()
+    y.backward(retain_graph=True)
+    y.backward(retain_graph=True)  # unchanged
+    w.data -= 0.5
+    with pytest.raises(BackwardError, match="was changed since the earlier"):
+        y.backward()
+
+
+def test_a_change_that_no_gradient_depends_on_is_allowed():
+    w = mr.Tensor([1.0, 2.0], requires_grad=True)
+    y = (w + 1).sum()
+    y.backward(retain_graph=True)
+    w.data -= 1
+    y.backward()
+    np.testing.assert_array_equal(w.grad, [2.0, 2.0])
+
+
+def test_a_net_that_steps_between_two_passes_is_told_the_layer():
+    net = nn.Sequential({"conv": nn.Conv2d(1, 2, 3), "pool": nn.GlobalAvgPool2d(), "fc": nn.Linear(2, 2)})
+    loss = net(mr.Tensor(np.ones((1, 1, 4, 4)))).sum()
+    optimizer = mr.optim.SGD(net.fc.parameters(), lr=0.1)
+    loss.backward(retain_graph=True)
+    optimizer.step()
+    with pytest.raises(BackwardError, match=r"Linear \(layer 'fc'\)"):
+        loss.backward()

@@ -551,3 +551,14 @@ def test_a_net_inside_a_recording_is_copied_and_pickled_without_its_hooks():
 
 def print_nothing(module, inputs, output):
     """A user's own hook, which a copy keeps."""
+
+
+def test_numbers_that_the_dtype_cannot_hold_and_masks_are_not_loaded():
+    layer = nn.Linear(2, 1)
+    state = layer.state_dict()
+    with pytest.raises(StateError, match="weight: holds numbers that are too large for float32"):
+        layer.load_state_dict({**state, "weight": np.array([[1e300, 1.0]])})
+    with pytest.raises(DTypeError, match="weight: got a masked array"):
+        layer.load_state_dict({**state, "weight": np.ma.masked_array(np.ones((1, 2)), True)})
+    layer.load_state_dict({**state, "weight": np.array([[np.inf, 1.0]])})
+    assert layer.weight.data[0, 0] == np.inf

@@ -99,3 +99,13 @@ def test_repr_shows_channels_and_constants():
 def test_a_bad_number_of_channels_is_named(channels):
     with pytest.raises(ArgumentError, match=r"^BatchNorm2d: num_features is "):
         nn.BatchNorm2d(channels)
+
+
+@pytest.mark.parametrize("name", ["running_mean", "running_var"])
+def test_read_only_running_statistics_are_refused_by_name(name):
+    norm = nn.BatchNorm2d(2)
+    getattr(norm, name).flags.writeable = False
+    before = norm.running_mean.copy()
+    with pytest.raises(ArgumentError, match=f"{name}: its array is read-only"):
+        norm(mr.Tensor(np.ones((2, 2, 2, 2), np.float32)))
+    np.testing.assert_array_equal(norm.running_mean, before)
