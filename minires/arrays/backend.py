@@ -108,6 +108,9 @@ def to_device(x: Array, device: str) -> Array:
     if index is None:
         return to_host(x)
     cupy = cuda_module(index)
+    if _is_of_cupy(x) and x.device.id != index and not x.flags.c_contiguous:
+        x.device.use()
+        x = cupy.ascontiguousarray(x)  # there: CuPy copies nothing else between devices
     cupy.cuda.Device(index).use()
     return cupy.asarray(x)
 

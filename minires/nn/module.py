@@ -221,18 +221,17 @@ class Module:
             parameter.grad = None
 
     def to(self, device: str) -> Self:
-        """Move parameters, their gradients and buffers to "cpu", "cuda", "cuda:1", in place. Returns the module.
+        """Move parameters, their gradients and buffers to "cpu", "cuda", "cuda:1", all or none, in place. Returns it.
 
         Raises:
             DeviceError: the device cannot be used; the message says why.
         """
         device = usable_device(device)  # before anything moves, and for a module that holds nothing
-        for parameter in self.parameters():
-            parameter.data = to_device(parameter.data, device)
-            if parameter.grad is not None:
-                parameter.grad = to_device(parameter.grad, device)
-        for module, name in self._buffer_places():
-            setattr(module, name, to_device(getattr(module, name), device))
+        places = [(parameter, name) for parameter in self.parameters() for name in ("data", "grad")] + self._buffer_places()
+        copies = [to_device(getattr(owner, name), device) if getattr(owner, name) is not None else None
+                  for owner, name in places]  # all of them before the first is put in place: memory may end
+        for (owner, name), copy in zip(places, copies, strict=True):
+            setattr(owner, name, copy)
         return self
 
     def astype(self, dtype: DTypeLike) -> Self:

@@ -1,6 +1,7 @@
 """Arithmetic with NumPy's broadcasting: + - * / ** @ and the sign."""
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from minires.arrays.backend import Array, array_module, floating_array, is_array, scalar_beside
@@ -68,6 +69,8 @@ class BinaryOp(Op):
         if like is None:
             kinds = " and ".join(type(each).__name__ for each in inputs)
             raise DTypeError(f"{self.title}: expected a tensor among the operands, got {kinds}")
+        if isinstance(x, np.generic) and x.dtype.kind in "fiub":
+            x = x.item()  # a scalar of NumPy, such as w.std(), is a number as any other
         if isinstance(x, (bool, int, float)):
             return Tensor(scalar_beside(x, like.data))
         array = floating_array("Tensor", x, like.dtype)

@@ -4,7 +4,7 @@ import pytest
 
 import minires as mr
 from minires import models, nn
-from minires.arrays.backend import device_of, to_device, to_host
+from minires.arrays.backend import array_module, device_of, to_device, to_host
 from tests.backends.comparison import assert_same, leaf, on_host, run
 from tests.ops.test_every_op import normal
 
@@ -157,3 +157,39 @@ def test_an_initialiser_draws_on_the_host_so_that_both_devices_start_equal(init,
 def test_summary_describes_a_net_on_the_device(cuda):
     here, there = models.cifar_net(8, width=4), models.cifar_net(8, width=4).to("cuda")
     assert str(mr.summary(there, (1, 3, 8, 8))) == str(mr.summary(here, (1, 3, 8, 8)))
+
+
+LAYOUTS = {
+    "transposed": lambda x: x.transpose(1, 0),
+    "every other": lambda x: x[:, ::2],
+    "broadcast": lambda x: array_module(x).broadcast_to(x[:1], x.shape),
+    "0-d": lambda x: x[0, 0],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize(("here", "there"), [("cuda:0", "cuda:1"), ("cuda:1", "cuda:0"), ("cuda:1", "cpu"),
+                                             ("cpu", "cuda:1")])
+def test_an_array_of_any_memory_layout_moves_between_devices(layout, here, there, cuda):
+    x = layout(to_device(normal(3, 4), here))
+    moved = mr.Tensor(x, requires_grad=True).to(there)
+    assert moved.device == there
+    np.testing.assert_array_equal(moved.numpy(), layout(normal(3, 4)))
+
+
+def test_a_module_moves_whole_or_not_at_all(cuda, monkeypatch):
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm2d(2))
+    moved = []
+
+    def full_after_three(x, device):
+        moved.append(x)
+        if len(moved) > 3:
+            raise MemoryError("the device is full")
+        return to_device(x, device)
+
+    monkeypatch.setattr("minires.nn.module.to_device", full_after_three)
+    with pytest.raises(MemoryError):
+        model.to("cuda:1")
+    arrays = [*[p.data for p in model.parameters()], *[buffer for _, buffer in model.named_buffers()]]
+    assert len(arrays) > 3
+    assert {device_of(array) for array in arrays} == {"cpu"}

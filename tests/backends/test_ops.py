@@ -1,4 +1,6 @@
 """Every op on both backends: the rows of the table in tests/ops, forward and backward."""
+import operator
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,15 @@ def test_on_a_second_device_everything_stays_there(case, cuda):
     assert {x.grad.device.id for x in leaves} == {1}
     assert_same(on_host(leaves, y), on_host(*run(case.function, case.arrays, "cpu")))
 
+
+@pytest.mark.parametrize("scalar", [np.float32(2.5), np.float64(2.5), np.int64(3), np.bool_(True), np.prod((2, 3))])
+@pytest.mark.parametrize("operation", [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow],
+                         ids=lambda operation: operation.__name__)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_scalar_of_numpy_stands_beside_a_tensor_as_a_number_does(scalar, operation, dtype, device):
+    for left, right in ((lambda x: x, lambda x: scalar), (lambda x: scalar, lambda x: x)):
+        x, like = [mr.Tensor(np.array([1.5, 2.0], dtype), requires_grad=True).to(device) for _ in range(2)]
+        y = operation(left(x), right(x))
+        expected = operation(*[like if each is x else scalar.item() for each in (left(x), right(x))])
+        assert (y.dtype, y.device) == (expected.dtype, expected.device)
+        np.testing.assert_array_equal(y.numpy(), expected.numpy())

@@ -15,6 +15,8 @@ def array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocki
     if isinstance(obj, ndarray):
         if not copy and obj.device.id == current_device() and dtype in (None, obj.dtype):
             return obj
+        if obj.device.id != current_device() and not obj.flags.c_contiguous:
+            raise ValueError("CuPy cannot copy non-contiguous array between devices.")
         meter.launch("copy")
         return _here(np.array(obj._values, dtype=dtype, order=order or "K", ndmin=ndmin))
     if isinstance(obj, (list, tuple)) and any(isinstance(x, ndarray) for x in obj):
