@@ -108,8 +108,8 @@ def to_device(x: Array, device: str) -> Array:
     if index is None:
         return to_host(x)
     cupy = cuda_module(index)
-    if _is_of_cupy(x) and x.device.id != index and not x.flags.c_contiguous:
-        x.device.use()
+    if device_of(x) not in ("cpu", f"cuda:{index}") and not x.flags.c_contiguous:
+        use_device_of(x)
         x = cupy.ascontiguousarray(x)  # there: CuPy copies nothing else between devices
     cupy.cuda.Device(index).use()
     return cupy.asarray(x)
