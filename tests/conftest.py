@@ -1,4 +1,6 @@
 """What all tests share."""
+import signal
+
 import matplotlib
 import pytest
 
@@ -6,6 +8,18 @@ matplotlib.use("Agg")  # no test needs a screen
 
 FAST_ONLY = "not slow"  # the -m of setup.cfg, which one on the command line replaces
 SLOW_LEFT_OUT = pytest.StashKey[int]()
+
+
+@pytest.fixture
+def signals_as_in_a_terminal():
+    """For this test and what it starts: the tests may run in the background or under nohup, where these are ignored."""
+    usual = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    ignored = [name for name in usual if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN]
+    for name in ignored:
+        signal.signal(getattr(signal, name), usual[name])
+    yield
+    for name in ignored:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def pytest_addoption(parser):

@@ -21,6 +21,8 @@ from minires.training.images import DATA, Images
 from minires.training.loop import Training
 from tests.strict_cupy import installed
 
+pytestmark = pytest.mark.usefixtures("signals_as_in_a_terminal")
+
 N = {"train": 40, "test": 20}
 PER_EPOCH = 5  # batches of 8
 

@@ -19,6 +19,8 @@ from minires.course import lessons as course
 from minires.course.checks import CONTRADICTS
 from minires.course.claims_page import claims_page
 
+pytestmark = pytest.mark.usefixtures("signals_as_in_a_terminal")
+
 HEAD = '''"""
 {title}
 =======
