@@ -56,7 +56,7 @@ class Conv2d(Op):
         self.stride: tuple[int, int] = pair("Conv2d", "stride", stride)
         self.padding: tuple[int, int] = pair("Conv2d", "padding", padding, smallest=0)
         self.dilation: tuple[int, int] = pair("Conv2d", "dilation", dilation)
-        self.groups: int = whole_number("Conv2d", "groups", groups)
+        self.groups: int = groups if type(groups) is int and groups > 0 else whole_number("Conv2d", "groups", groups)
 
     # ---- the definition
 

@@ -72,9 +72,10 @@ def test_a_product_makes_few_calls():
     ((2, 3, 7, 7), (5, 3, 3, 3), {"stride": 2}), ((2, 8, 6, 6), (32, 8, 1, 1), {}),
 ])
 def test_a_convolution_makes_few_calls(x, weight, options):
-    arguments = leaf(*x), leaf(*weight), leaf(weight[0])
-    ops.conv2d(*arguments, **options)  # plans, and makes the arrays that it works in
-    assert len(calls_of(lambda: ops.conv2d(*arguments, **options))) <= 25
+    for bias in (leaf(weight[0]), None):
+        arguments = leaf(*x), leaf(*weight), bias
+        ops.conv2d(*arguments, **options)  # plans, and makes the arrays that it works in
+        assert len(calls_of(lambda arguments=arguments: ops.conv2d(*arguments, **options))) <= 25
 
 
 def net_of_images():
