@@ -70,7 +70,7 @@ def _run_first_kernels(cupy, index):
             (numbers * 2).sum().get()  # compiled now, by NVRTC and with the toolkit's headers
             (numbers @ numbers).get()  # cuBLAS
     except Exception as error:  # RuntimeError, ImportError, OSError, MemoryError, CompileException, …
-        if _is_missing_toolkit(error):
+        if is_missing_toolkit(error):
             raise DeviceError(
                 f"CuPy found a GPU but not the CUDA toolkit libraries, which it needs to compile kernels: {_cause(error)}. "
                 f'Install them with: pip install "{_wheel(cupy)}[ctk]"') from error
@@ -103,7 +103,7 @@ def _wheel(cupy):
     return f"cupy-cuda{cupy.cuda.runtime.runtimeGetVersion() // 1000}x"
 
 
-def _is_missing_toolkit(error):
+def is_missing_toolkit(error: Exception) -> bool:
     """Does the error of a first kernel mean that a library or a header of the CUDA toolkit was not found?"""
     texts = ("CUDA headers", "cannot open source file", "Failure finding")
     return (isinstance(error, (ImportError, OSError)) or type(error).__name__ == "DynamicLibNotFoundError"

@@ -295,7 +295,7 @@ def test_real_errors_of_a_missing_toolkit_are_known_as_such():
                 missing.append(error)
     if not missing:
         pytest.skip("the toolkit is installed")
-    assert all(backend._is_missing_toolkit(error) for error in missing), missing
+    assert all(cuda.is_missing_toolkit(error) for error in missing), missing
 
 
 def test_importing_minires_and_working_on_the_cpu_never_imports_the_real_cupy():
