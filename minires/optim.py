@@ -7,7 +7,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from minires.arguments import flag, list_of, number, state_of, whole_numbers
-from minires.arrays.backend import Array, array_module, as_host_array, beside, check_writable, to_host, use_device_of
+from minires.arrays.backend import (
+    Array,
+    array_module,
+    as_host_array,
+    beside,
+    is_writable,
+    read_only,
+    to_host,
+    use_device_of,
+)
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, ShapeError, StateError
 from minires.nn.module import does_overflow, write_array
@@ -160,7 +169,8 @@ class SGD:
         return [f"velocity.{name if name and names.count(name) == 1 else i}" for i, name in enumerate(names)]
 
     def _check_gradient(self, parameter):
-        check_writable(f"SGD: {parameter!r}", parameter.data)
+        if not is_writable(parameter.data):
+            raise read_only(f"SGD: {parameter!r}")
         if parameter.grad.dtype.kind not in "fiub":
             raise DTypeError(f"SGD: {parameter!r} has a grad of {parameter.grad.dtype}, expected real numbers")
         if parameter.grad.shape != parameter.shape:

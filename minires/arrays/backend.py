@@ -150,15 +150,15 @@ def use_one_device(owner: str, names: tuple[str, ...], arrays: list[Any]) -> Non
     use_device_of(next(array for array in arrays if array is not None))
 
 
-def check_writable(owner: str, array: Array) -> None:
-    """Raise where an array that is about to be written to is read-only, as those of np.frombuffer and memory maps are.
+def is_writable(array: Array) -> bool:
+    """Can the array be written to? Not those of np.frombuffer and of memory maps; CuPy has none that cannot."""
+    return getattr(array.flags, "writeable", True)
 
-    Raises:
-        ArgumentError: it names `owner`.
-    """
-    if not getattr(array.flags, "writeable", True):  # CuPy has no read-only arrays
-        raise ArgumentError(f"{owner}: its array is read-only, as that of a file or of broadcast_to: give it a copy of its "
-                            "own, array.copy()")
+
+def read_only(owner: str) -> ArgumentError:
+    """The error for an array that cannot be written to; it names `owner`."""
+    return ArgumentError(f"{owner}: its array is read-only, as that of a file or of broadcast_to: give it a copy of its "
+                         "own, array.copy()")
 
 
 def floating_array(owner: str, value: Any, dtype: DTypeLike = np.float32) -> Array:

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minires.arrays.backend import Array, all_finite, is_array
+from minires.arrays.backend import Array, all_finite, is_array, is_writable
 from minires.engine.backward import BackwardStep
 from minires.engine.call_site import with_source
 from minires.engine.op import Op
@@ -76,7 +76,7 @@ def makes(step: BackwardStep | ForwardStep, kind: str) -> bool:
 def _makes_output(step, holds):
     op = step.op
     kept = [(array, array.copy()) for array in vars(op).values()
-            if is_array(array) and getattr(array.flags, "writeable", True)]  # running statistics, and what is like them
+            if is_array(array) and is_writable(array)]  # running statistics, and what is like them
     try:
         with np.errstate(all="ignore"):
             forward = op.current_forward

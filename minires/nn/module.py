@@ -13,8 +13,9 @@ from minires.arrays.backend import (
     Array,
     array_module,
     as_host_array,
-    check_writable,
     device_of,
+    is_writable,
+    read_only,
     to_device,
     to_host,
     usable_device,
@@ -188,7 +189,8 @@ class Module:
                                           "of which nothing was changed:", *problems]))
         shared = {name: values for name, values in given.items() if name in own}
         for name in shared:
-            check_writable(f"load_state_dict: {name}", own[name])
+            if not is_writable(own[name]):
+                raise read_only(f"load_state_dict: {name}")
         for name, values in shared.items():
             write_array(f"load_state_dict: {name}", own[name], values)
 
@@ -384,7 +386,8 @@ def _parts_of(value):
 
 def write_array(owner: str, array: Array, values: np.ndarray) -> None:
     """Copy host `values` into `array`, which keeps its dtype, its device and its identity; `owner` is for the error."""
-    check_writable(owner, array)
+    if not is_writable(array):
+        raise read_only(owner)
     array[...] = to_device(values.astype(array.dtype, copy=False), device_of(array))
 
 

@@ -2,7 +2,7 @@
 import numpy as np
 
 from minires.arguments import flag, number
-from minires.arrays.backend import Array, array_module, check_one_device, check_writable, looks_finite, plain_array
+from minires.arrays.backend import Array, array_module, check_one_device, is_writable, looks_finite, plain_array, read_only
 from minires.arrays.memory import empty
 from minires.arrays.threads import over_ranges
 from minires.engine.op import Op
@@ -171,7 +171,8 @@ class BatchNorm(Op):
         if state.rebuilding:
             return  # the forward of a checkpointed part runs again: its batch has been counted
         for name in ("running_mean", "running_var"):
-            check_writable(f"{self.title}: {name}", getattr(self, name))
+            if not is_writable(getattr(self, name)):
+                raise read_only(f"{self.title}: {name}")
         self.running_mean *= 1 - self.momentum
         self.running_mean += (self.momentum * mean).astype(self.running_mean.dtype)
         self.running_var *= 1 - self.momentum
