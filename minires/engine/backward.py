@@ -150,9 +150,11 @@ def _run_backward(root, order, seed, retain_graph):
         elif op.rebuild is not None:  # a checkpointed part: its ops take the place of the one that stood for them
             order.extend(_rebuild(op, grad_output, table, retain_graph))
         else:
-            if op.kept is not None and op.kept != _leaves_held(op):
+            held = _leaves_held(op) if retain_graph or op.kept is not None else None
+            if op.kept not in (None, held):
                 raise BackwardError(f"backward: a leaf that {op.title} needs was changed since the earlier backward() over "
                                     "this graph, as by an optimizer: run forward again, or step after the last backward()")
+            op.kept = held
             step = BackwardStep(op, grad_output)
             _announce(step)
             backward = op.plain_backward if op.plain_backward is not None and runs_definition() else op.backward
@@ -165,9 +167,7 @@ def _run_backward(root, order, seed, retain_graph):
             for see in state.hooks.after_step:
                 see(step)
             yield step
-            if retain_graph:
-                op.kept = _leaves_held(op)
-            else:
+            if not retain_graph:
                 op.release()
     _tell(state.hooks.end_of_pass)
 
