@@ -1,8 +1,7 @@
 """A model's graph: it is run once on an example, without a trace in the model."""
 import contextlib
 from collections.abc import Sequence
-
-import numpy as np
+from typing import Any
 
 from minires.arguments import shape_of
 from minires.drawing.graph import Graph
@@ -10,6 +9,8 @@ from minires.engine.state import Hooks, temporarily
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, BackwardError
 from minires.models import FlatNet, ResNet
+from minires.nn.example import zeros_for
+from minires.nn.modes import evaluation
 from minires.nn.module import Module
 
 
@@ -25,9 +26,7 @@ def graph_of_model(model: Module, input_shape: Sequence[int] | None = None) -> G
         BackwardError: the model did not return one tensor that was computed from its input.
     """
     shape = shape_of("draw", "input_shape", input_shape) if input_shape is not None else known_input_shape(model)
-    dtype = next((parameter.dtype for parameter in model.parameters()), np.float32)
-    device = next((parameter.device for parameter in model.parameters()), "cpu")
-    example = Tensor(np.zeros(shape, dtype)).to(device)
+    example = zeros_for(model, shape)
     example.requires_grad = True  # so that frozen layers are on the graph as well
     example.name = "input"
     with _without_a_trace(model):
@@ -53,12 +52,12 @@ def known_input_shape(model: Module) -> tuple[int, ...]:
 def _without_a_trace(model):
     """A block in which the model is in evaluation mode, no hook sees it run, and no part of it is checkpointed."""
     modules = [module for _, module in model.named_modules()]
-    temporary = {"training": False, "forward_hooks": [], "checkpoint_every": None}
+    temporary: dict[str, Any] = {"forward_hooks": [], "checkpoint_every": None}
     before = [(module, name, vars(module)[name]) for module in modules for name in temporary if name in vars(module)]
     try:
         for module, name, _ in before:
             setattr(module, name, temporary[name])
-        with temporarily(hooks=Hooks(), grad_enabled=True):
+        with evaluation(model), temporarily(hooks=Hooks(), grad_enabled=True):
             yield
     finally:
         for module, name, value in before:

@@ -3,8 +3,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from minires import nn
 from minires.arguments import shape_of
 from minires.arrays.backend import Array
@@ -13,6 +11,7 @@ from minires.engine.op import Op
 from minires.engine.state import no_grad
 from minires.engine.tensor import Tensor
 from minires.errors import DTypeError
+from minires.nn.example import zeros_for
 from minires.nn.modes import evaluation
 from minires.ops.arithmetic import MatMul
 from minires.ops.convolution import Conv2d
@@ -129,13 +128,11 @@ def _run_once(model, input_shape):
             shapes.setdefault(id(module), []).append(output.shape)
 
     modules = [module for _, module in model.named_modules()]
-    dtype = next((parameter.dtype for parameter in model.parameters()), np.float32)
-    device = next((parameter.device for parameter in model.parameters()), "cpu")
     try:
         for module in modules:
             module.forward_hooks.append(remember)
         with evaluation(model), no_grad(), _Counter() as counter:
-            model(Tensor(np.zeros(input_shape, dtype)).to(device))
+            model(zeros_for(model, input_shape))
     finally:
         for module in modules:
             module.forward_hooks.remove(remember)
