@@ -1,4 +1,5 @@
 """What all tests share."""
+import gc
 import signal
 
 import matplotlib
@@ -8,6 +9,25 @@ matplotlib.use("Agg")  # no test needs a screen
 
 FAST_ONLY = "not slow"  # the -m of setup.cfg, which one on the command line replaces
 SLOW_LEFT_OUT = pytest.StashKey[int]()
+
+
+@pytest.fixture
+def without_gc():
+    """What is freed in this test is freed by its last reference, not by the garbage collector."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
+def alive(monkeypatch):
+    """Weak references to the arrays that `Saves` has saved in this test."""
+    from tests.saves import Saves
+
+    references = []
+    monkeypatch.setattr(Saves, "alive", references, raising=False)
+    return references
 
 
 @pytest.fixture

@@ -17,25 +17,19 @@ from minires.cli import main as cli
 from minires.cli import train as train_command
 from minires.cli.train import CHECKPOINT, GOOD, METRICS, PICTURE, RUINED, Progress
 from minires.text.terminal import duration
-from minires.training.images import DATA, Images
+from minires.training.images import DATA
 from minires.training.loop import Training
 from tests.strict_cupy import installed
+from tests.tiny_images import TINY
 
 pytestmark = pytest.mark.usefixtures("signals_as_in_a_terminal")
 
-N = {"train": 40, "test": 20}
 PER_EPOCH = 5  # batches of 8
-
-
-def tiny(folder, split):
-    """Small photographs of noise."""
-    generator = np.random.default_rng(len(split))
-    return generator.integers(0, 256, (N[split], 3, 8, 8), dtype=np.uint8), np.arange(N[split]) % 10
 
 
 @pytest.fixture(autouse=True)
 def tiny_data(monkeypatch):
-    monkeypatch.setitem(DATA, "tiny", Images(tiny, augment=True))
+    monkeypatch.setitem(DATA, "tiny", TINY)
 
 
 def train(*arguments):
@@ -504,7 +498,7 @@ def one_checkpoint(tmp_path_factory):
     """What the checkpoint of a run of two steps holds."""
     out = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DATA, "tiny", Images(tiny, augment=True))
+        patch.setitem(DATA, "tiny", TINY)
         assert begin(out, 2) == 0
     return mr.load(out / CHECKPOINT)
 

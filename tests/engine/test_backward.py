@@ -1,5 +1,4 @@
 """The backward pass: its steps, its forks, its memory, and what it says where it cannot run."""
-import gc
 import weakref
 
 import numpy as np
@@ -9,6 +8,7 @@ import minires as mr
 from minires import nn, ops
 from minires.engine.backward import GradientTable, topological_order
 from minires.errors import BackwardError, DTypeError
+from tests.saves import Saves, living
 
 
 def normal(*shape):
@@ -357,45 +357,10 @@ def test_a_sum_of_numbers_without_axes_is_an_array():
 
 # ---- memory
 
-@pytest.fixture
-def without_gc():
-    """What is freed in this test is freed by its last reference, not by the garbage collector."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-class Saves(mr.Op):
-    """y = x, and a large array of its own that it saves; `alive` are weak references to all of them."""
-
-    alive: list
-
-    def forward(self, x):
-        self.saved = np.zeros(1000)
-        self.alive.append(weakref.ref(self.saved))
-        return x.copy()
-
-    def backward(self, dy):
-        return dy.copy()
-
-
-@pytest.fixture
-def alive(monkeypatch):
-    """Weak references to the arrays that `Saves` has saved in this test."""
-    references = []
-    monkeypatch.setattr(Saves, "alive", references, raising=False)
-    return references
-
-
 def chain(x, length):
     for _ in range(length):
         x = Saves()(x)
     return x
-
-
-def living(references):
-    return sum(reference() is not None for reference in references)
 
 
 @pytest.mark.usefixtures("without_gc")

@@ -1,5 +1,4 @@
 """Checkpoints: the same numbers, bit for bit, from a graph that holds less; and what is said where that cannot be."""
-import gc
 import sys
 import threading
 import weakref
@@ -14,6 +13,7 @@ from minires.engine.state import runs_definition, state
 from minires.errors import AnomalyError, ArgumentError, BackwardError, DTypeError
 from minires.nn.checkpointing import run_in_turn
 from minires.recording.numbers import QUANTITIES
+from tests.saves import Saves, living
 
 
 def normal(*shape):
@@ -550,37 +550,6 @@ def test_a_forward_in_one_thread_and_its_backward_in_another():
 
 # ---- memory and depth
 
-@pytest.fixture
-def without_gc():
-    """What is freed in this test is freed by its last reference, not by the garbage collector."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-class Saves(mr.Op):
-    """y = x, and an array of its own that it saves; `alive` are weak references to all of them."""
-
-    alive: list
-
-    def forward(self, x):
-        self.saved = np.zeros(1000)
-        self.alive.append(weakref.ref(self.saved))
-        return x.copy()
-
-    def backward(self, dy):
-        return dy.copy()
-
-
-@pytest.fixture
-def living(monkeypatch):
-    """A function that counts the arrays that `Saves` has saved in this test, and that still exist."""
-    references = []
-    monkeypatch.setattr(Saves, "alive", references, raising=False)
-    return lambda: sum(reference() is not None for reference in references)
-
-
 def five_saves(x):
     for _ in range(5):
         x = Saves()(x)
@@ -589,18 +558,18 @@ def five_saves(x):
 
 @pytest.mark.usefixtures("without_gc")
 @pytest.mark.parametrize("retain_graph", [False, True])
-def test_what_the_ops_of_a_part_save_lives_in_its_backward_only(living, retain_graph):
+def test_what_the_ops_of_a_part_save_lives_in_its_backward_only(alive, retain_graph):
     x = leaf([1.0])
     for _ in range(4):
         x = nn.checkpoint(five_saves, x)
-    assert living() == 0
-    left = [living() for _ in mr.backward_steps(x, retain_graph=retain_graph)]
+    assert living(alive) == 0
+    left = [living(alive) for _ in mr.backward_steps(x, retain_graph=retain_graph)]
     assert left == [5, 4, 3, 2, 1] * 4
-    assert living() == 0
+    assert living(alive) == 0
 
 
 @pytest.mark.usefixtures("without_gc")
-def test_the_inputs_of_a_part_are_freed_with_its_backward(living):
+def test_the_inputs_of_a_part_are_freed_with_its_backward(alive):
     h = leaf([1.0]) * 1
     data = weakref.ref(h.data)
     y = nn.checkpoint(five_saves, h)
@@ -611,17 +580,17 @@ def test_the_inputs_of_a_part_are_freed_with_its_backward(living):
         next(steps)
     assert list(steps) == []
     assert data() is None
-    assert living() == 0
+    assert living(alive) == 0
     assert y.op.function is None
 
 
 @pytest.mark.usefixtures("without_gc")
-def test_a_graph_of_checkpoints_that_is_never_differentiated_goes_with_its_last_tensor(living):
+def test_a_graph_of_checkpoints_that_is_never_differentiated_goes_with_its_last_tensor(alive):
     y = nn.checkpoint(five_saves, leaf([1.0]))
     op = weakref.ref(y.op)
     del y
     assert op() is None
-    assert living() == 0
+    assert living(alive) == 0
 
 
 def test_a_net_of_1202_layers_takes_a_step_and_its_checkpoints_change_nothing():

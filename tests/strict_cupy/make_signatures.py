@@ -1,7 +1,7 @@
 """Write cupy_signatures.txt: what the installed CuPy offers, and with which arguments. No GPU is needed.
 
-    python -m venv /tmp/cupy && /tmp/cupy/bin/pip install cupy-cuda13x
-    /tmp/cupy/bin/python tests/strict_cupy/make_signatures.py
+    python -m venv cupy-venv && cupy-venv/bin/pip install cupy-cuda13x
+    cupy-venv/bin/python tests/strict_cupy/make_signatures.py
 
 The double reads the list, so that it offers no name and takes no argument that CuPy does not. Much of CuPy is Cython, which
 `inspect` cannot look into; there the first line of the docstring holds the signature, put there by the compiler.

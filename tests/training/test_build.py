@@ -5,21 +5,14 @@ import pytest
 import minires as mr
 from minires.errors import ArgumentError, UnknownNameError
 from minires.training.build import make_model, make_training
-from minires.training.images import DATA, Images
+from minires.training.images import DATA
 from minires.training.settings import Settings
-
-N = {"train": 40, "test": 20}
-
-
-def tiny(folder, split):
-    """Small photographs of noise."""
-    generator = np.random.default_rng(len(split))
-    return generator.integers(0, 256, (N[split], 3, 8, 8), dtype=np.uint8), np.arange(N[split]) % 10
+from tests.tiny_images import TINY, N, tiny
 
 
 @pytest.fixture(autouse=True)
 def tiny_data(monkeypatch):
-    monkeypatch.setitem(DATA, "tiny", Images(tiny, augment=True))
+    monkeypatch.setitem(DATA, "tiny", TINY)
 
 
 def a_training(**changed):
