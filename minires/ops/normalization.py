@@ -90,7 +90,9 @@ class BatchNorm(Op):
         With dx_hat = dy · weight; means and sums run over all values of a channel (Ioffe and Szegedy 2015, section 3).
         With `freeze_statistics`, dx is that of evaluation. All is computed in float64.
         """
-        x, weight, mean, inv_std = [values.astype(np.float64) for values in self.saved]
+        x, weight, mean, inv_std = self.saved
+        x, weight = x.astype(np.float64), weight.astype(np.float64)
+        mean, inv_std = mean.astype(np.float64), inv_std.astype(np.float64)
         axes, per_channel = ((0, 2, 3), (1, -1, 1, 1)) if x.ndim == 4 else ((0,), (1, -1))
         x_hat = (x - mean.reshape(per_channel)) * inv_std.reshape(per_channel)
         dbias = dy.sum(axis=axes, dtype=np.float64)                              # (N, C, H, W) -> (C,)
