@@ -6,6 +6,7 @@ what was given and what was expected.
 import difflib
 import math
 import os
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -18,6 +19,7 @@ IntOrPair: TypeAlias = int | Sequence[int]  # the same for rows and columns, or 
 Instance = TypeVar("Instance")
 
 SHOWN = 80  # characters of a value in an error
+FINITE = sys.float_info.max  # what is larger is infinite, or an integer that no float can hold
 
 
 def shown(value: Any) -> str:
@@ -56,21 +58,26 @@ def pair(owner: str, argument: str, value: Any, smallest: int = 1) -> tuple[int,
                         "(vertical, horizontal) of them")
 
 
-def number(owner: str, argument: str, value: Any, smallest: float = 0.0, largest: float = math.inf) -> float:
-    """`value` as a float from `smallest` (0: not negative) to `largest`, or an ArgumentError. NaN is refused."""
+def number(owner: str, argument: str, value: Any, smallest: float = 0.0, largest: float = FINITE) -> float:
+    """`value` as a float from `smallest` (0: not negative) to `largest`, or an ArgumentError.
+
+    NaN is refused, and so is infinity, where `largest` does not admit it.
+    """
     is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not is_number or not smallest <= value <= largest:
-        if largest < math.inf:
-            expected = f"from {smallest:g} to {largest:g}"
-        elif smallest > -math.inf:
-            expected = "that is not negative" if smallest == 0 else f"of at least {smallest:g}"
-        else:
-            expected = "that is not NaN"
-        raise ArgumentError(f"{owner}: {argument} is {shown(value)}, expected a number {expected}")
     try:
-        return float(value)
-    except OverflowError as error:
-        raise ArgumentError(f"{owner}: {argument} is {shown(value)}, which is too large for a float") from error
+        given = float(value) if is_number else math.nan
+    except OverflowError:  # of an integer of more than 308 digits
+        given = math.inf
+    if not smallest <= given <= largest or (largest == FINITE and given == -math.inf):
+        if largest < FINITE:
+            expected = f"a number from {smallest:g} to {largest:g}"
+        elif smallest > -math.inf:
+            least = "that is not negative" if smallest == 0 else f"of at least {smallest:g}"
+            expected = f"a finite number {least}"
+        else:
+            expected = "a finite number"
+        raise ArgumentError(f"{owner}: {argument} is {shown(value)}, expected {expected}")
+    return given
 
 
 def shape_of(owner: str, argument: str, value: Any) -> tuple[int, ...]:
@@ -110,7 +117,8 @@ def known_name(owner: str, argument: str, value: Any, known: Collection[str]) ->
         return value
     texts = known if isinstance(known, Mapping) else {}
     listed = ", ".join(f"{name} ({texts[name]})" if isinstance(texts.get(name), str) else name for name in known)
-    raise UnknownNameError(f"{owner}: unknown {argument} {shown(value)}: known are {listed}")
+    hint = nearest(value, known) if isinstance(value, str) else ""
+    raise UnknownNameError(f"{owner}: unknown {argument} {shown(value)}: known are {listed}{'.' if hint else ''}{hint}")
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """Stochastic gradient descent with momentum, and the schedule of its learning rate."""
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -149,8 +150,8 @@ class SGD:
                 problems.append(f"{key}: has shape {value.shape}, expected {shapes.get(key, 'one number')}")
             elif key in shapes and does_overflow(value, dtypes[key]):
                 problems.append(f"{key}: holds numbers that are too large for {dtypes[key]}")
-            elif key in settings and not value >= 0:
-                problems.append(f"{key}: is {value}, expected a number that is not negative")
+            elif key in settings and not 0 <= value < math.inf:
+                problems.append(f"{key}: is {value}, expected a finite number that is not negative")
         if problems:
             raise StateError("\n  ".join(["load_state_dict: this does not fit the SGD, of which nothing was changed:",
                                           *problems]))

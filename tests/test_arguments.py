@@ -1,6 +1,7 @@
 """The checks of layers' arguments: what passes, and what the errors name."""
 import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -76,9 +77,9 @@ def test_a_number_becomes_pythons(value):
     assert type(number("SGD", "lr", value)) is float
 
 
-@pytest.mark.parametrize("value", [-0.1, float("nan"), "1", None, True, 1j])
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, -math.inf, np.float32(math.inf), 10**400, "1", None, True, 1j])
 def test_what_is_no_number_or_too_small_is_refused(value):
-    with pytest.raises(ArgumentError, match=r"^SGD: lr is .*, expected a number that is not negative$"):
+    with pytest.raises(ArgumentError, match=r"^SGD: lr is .*, expected a finite number that is not negative$"):
         number("SGD", "lr", value)
 
 
@@ -98,15 +99,23 @@ def test_the_nearest_name_is_told_or_none():
     assert nearest(None, ["resnet20"]) == ""
 
 
+@pytest.mark.parametrize(("value", "said"), [
+    ("weight_norms", "'weight_norms': known are grad_norm, weight_norm. Did you mean 'weight_norm'?"),
+    ("loss", "'loss': known are grad_norm, weight_norm"), (None, "None: known are grad_norm, weight_norm")])
+def test_an_unknown_name_is_told_the_known_ones_and_the_nearest(value, said):
+    with pytest.raises(UnknownNameError, match=rf"^plot: unknown quantity {re.escape(said)}$"):
+        known_name("plot", "quantity", value, ["grad_norm", "weight_norm"])
+
+
 def test_a_number_may_have_a_largest_and_no_smallest():
     assert number("BatchNorm2d", "momentum", 1, largest=1) == 1.0
     with pytest.raises(ArgumentError, match=r"^BatchNorm2d: momentum is 1\.5, expected a number from 0 to 1$"):
         number("BatchNorm2d", "momentum", 1.5, largest=1)
     assert number("init", "gain", -2, smallest=-math.inf) == -2.0
-    with pytest.raises(ArgumentError, match=r"^init: gain is nan, expected a number that is not NaN$"):
-        number("init", "gain", math.nan, smallest=-math.inf)
-    with pytest.raises(ArgumentError, match=r"^SGD: lr is 10{78}…, which is too large for a float$"):
-        number("SGD", "lr", 10**400)
+    for value in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ArgumentError, match=rf"^init: gain is {value}, expected a finite number$"):
+            number("init", "gain", value, smallest=-math.inf)
+    assert number("clip", "high", math.inf, largest=math.inf) == math.inf
 
 
 @pytest.mark.parametrize("value", [True, False, np.True_, np.False_, 0, 1, np.int64(1)])

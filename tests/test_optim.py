@@ -265,8 +265,9 @@ def test_a_state_that_does_not_fit_is_refused_whole_with_all_that_is_wrong():
     ("lr", [0.1], r"lr: has shape \(1,\), expected one number"),
     ("momentum", "much", "momentum: holds <U4 values, expected real numbers"),
     ("weight_decay", None, "weight_decay: holds object values, expected real numbers"),
-    ("lr", -1.0, "lr: is -1.0, expected a number that is not negative"),
+    ("lr", -1.0, "lr: is -1.0, expected a finite number that is not negative"),
     ("momentum", float("nan"), "momentum: is nan"),
+    ("lr", float("inf"), "lr: is inf, expected a finite number that is not negative"),
     ("nesterov", np.zeros(2, bool), r"nesterov: has shape \(2,\), expected one number"),
 ])
 def test_a_setting_that_is_not_one_number_is_refused_with_its_name(setting, value, said):
@@ -291,9 +292,9 @@ def test_settings_that_a_file_holds_as_arrays_become_python_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["lr", "momentum", "weight_decay"])
-@pytest.mark.parametrize("value", [-0.1, float("nan"), "0.1", None, True])
-def test_a_setting_is_a_number_that_is_not_negative(name, value):
-    with pytest.raises(ArgumentError, match=f"^SGD: {name} is {value!r}, expected a number that is not negative"):
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "0.1", None, True])
+def test_a_setting_is_a_finite_number_that_is_not_negative(name, value):
+    with pytest.raises(ArgumentError, match=f"^SGD: {name} is {value!r}, expected a finite number that is not negative"):
         optim.SGD(parameters(), **{"lr": 0.1, name: value})
 
 

@@ -165,7 +165,8 @@ class break_at(BackwardHook):
         self._disarm()
         self.stops += 1
         op, direction = step.op, self.when
-        print(f"\nminires: {direction} of {op.title}, step {number}, called at {step.where()}", flush=True)
+        net = f", in {self._net}" if self._net else ""
+        print(f"\nminires: {direction} of {op.title}, step {number}{net}, called at {step.where()}", flush=True)
         if self._definition is None:
             self._definition = temporarily(reference=True).__enter__()
         method = f"plain_{direction}" if getattr(op, f"plain_{direction}") else direction

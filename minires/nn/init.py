@@ -119,12 +119,16 @@ def delta_orthogonal_(tensor: Tensor, generator: np.random.Generator, gain: floa
 
 def zeros_(tensor: Tensor, generator: np.random.Generator | None = None) -> Tensor:
     """All zeros; draws nothing."""
+    if generator is not None:
+        random_generator("init", generator)
     write_array(f"init: {_checked(tensor)!r}", tensor.data, np.zeros(()))
     return tensor
 
 
 def ones_(tensor: Tensor, generator: np.random.Generator | None = None) -> Tensor:
     """All ones; draws nothing."""
+    if generator is not None:
+        random_generator("init", generator)
     write_array(f"init: {_checked(tensor)!r}", tensor.data, np.ones(()))
     return tensor
 

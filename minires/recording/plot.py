@@ -15,6 +15,7 @@ from minires.models import Block
 from minires.recording.fonts import make_readable
 from minires.recording.numbers import FLOW_QUANTITIES
 from minires.recording.record import GradientRecord
+from minires.text.plain import plain, plain_line
 
 # Okabe and Ito's colours, told apart by people with any colour vision, each with a marker of its own
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -125,7 +126,7 @@ def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm",
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_ylabel("layer in forward order (input at the bottom)")
     ticks = np.unique(np.linspace(0, len(shown.names) - 1, 12).round().astype(int))
-    ax.set_yticks(ticks, [shown.names[i] for i in ticks])
+    ax.set_yticks(ticks, [plain_line(shown.names[i]) for i in ticks])
     make_readable(ax.get_yticklabels())
     return ax
 
@@ -201,7 +202,7 @@ def _label_flow(ax, right, names, keys):
     ax.set_ylim(0, 1)
     right.set_ylim(-1, 1)
     ticks = np.unique(np.linspace(0, len(names) - 1, 12).round().astype(int))
-    ax.set_xticks(ticks, [names[i] for i in ticks], rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_xticks(ticks, [plain_line(names[i]) for i in ticks], rotation=40, ha="right", rotation_mode="anchor")
     ax.set_xlabel("block in forward order (input at the left)")
     ax.set_ylabel("share of the two norms")
     right.set_ylabel("cosine (line)")
@@ -255,7 +256,7 @@ def _check_records(records, labels, quantity):
     names = list_of("plot", "labels", labels, (str, int, float), "a list with a name for each record", ArgumentError)
     if len(names) != len(records):
         raise ArgumentError(f"plot: got {len(names)} labels for {len(records)} records")
-    return names
+    return [plain(str(name)) for name in names]
 
 
 def _line_and_points(record, quantity):

@@ -197,6 +197,15 @@ def test_in_forward_it_stops_before_the_output_is_made(net, stops, capsys):
     assert capsys.readouterr().out.startswith("\nminires: forward of Conv2d (layer 'layer2.0.conv1'), step ")
 
 
+def test_a_stop_says_in_which_net_it_is_where_the_forward_was_seen(stops, capsys):
+    with mr.debug.break_at("layer2.0.conv1"):
+        for depth in (8, 14):
+            loss_of(models.cifar_net(depth, width=2, in_channels=1)).backward()
+    said = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert [line.partition(", in ")[2].partition(", called at ")[0] for line in said] == [
+        f"a ResNet of {depth} convolutions and linear layers" for depth in (8, 14)]
+
+
 def test_a_checkpointed_layer_stops_once_in_forward_and_once_in_backward(stops, capsys):
     net = models.cifar_net(8, width=2, in_channels=1, checkpoint_every=1)
     for when in ("forward", "backward"):

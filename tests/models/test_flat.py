@@ -78,5 +78,5 @@ def test_bad_numbers_are_named(arguments, message):
 
 
 def test_an_unknown_activation_is_named_with_those_that_there_are():
-    with pytest.raises(UnknownNameError, match=r"^flat_net: unknown activation 'gelu': known are relu, tanh, sigmoid$"):
+    with pytest.raises(UnknownNameError, match=r"^flat_net: unknown activation 'gelu': known are relu, tanh, sigmoid"):
         models.flat_net(2, activation="gelu")

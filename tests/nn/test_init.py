@@ -10,7 +10,7 @@ import pytest
 
 import minires as mr
 from minires import nn
-from minires.errors import ArgumentError, ShapeError
+from minires.errors import ArgumentError, DTypeError, ShapeError
 from minires.nn import init
 
 CONV = (40, 30, 5, 3)  # fan_in 30 * 15 = 450, fan_out 40 * 15 = 600
@@ -106,6 +106,9 @@ def test_zeros_and_ones_need_no_generator():
     tensor = weight((3,))
     np.testing.assert_array_equal(init.zeros_(tensor).data, [0, 0, 0])
     np.testing.assert_array_equal(init.ones_(tensor).data, [1, 1, 1])
+    for initialiser in (init.zeros_, init.ones_):
+        with pytest.raises(DTypeError, match=r"^init: generator is 0, expected a np\.random\.Generator"):
+            initialiser(tensor, 0)
 
 
 DRAWING = [init.he_normal_, init.lecun_normal_, init.glorot_normal_, init.glorot_uniform_, init.normal_, init.orthogonal_,

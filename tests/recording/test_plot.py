@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -351,6 +352,17 @@ def test_labels_of_any_text_are_in_the_legend_as_they_are():
     ax = mr.plot.gradient_norms([table([1.0, 2.0 + i]) for i in range(6)], labels=labels)
     assert legend_of(ax) == labels
     ax.figure.canvas.draw()
+
+
+def test_control_characters_in_names_are_written_out_as_no_svg_can_hold_them(tmp_path):
+    ax = mr.plot.gradient_norms(table([1.0, 2.0]), labels=["plain\x00\x1b[0m"])
+    assert legend_of(ax) == ["plain\\x00\\x1b[0m"]
+    column = Column("a\x1b", nn.ReLU, False, 0)
+    heat = mr.plot.gradient_heatmap(mr.GradientRecord([column], [{("output_grad_norm", column.name): 1.0}]))
+    assert [label.get_text() for label in heat.get_yticklabels()] == ["a\\x1b"]
+    for name, axes in (("norms.svg", ax), ("heat.svg", heat)):
+        axes.figure.savefig(tmp_path / name)
+        ElementTree.parse(tmp_path / name)
 
 
 def test_what_was_drawn_before_stays_in_the_legend():
