@@ -1,4 +1,5 @@
 """The scripts of .ci: which types are complete enough, and which blocks of the README are run."""
+import os
 import runpy
 import subprocess
 import sys
@@ -59,3 +60,75 @@ def test_a_readme_without_its_two_blocks_is_refused(tmp_path):
     done = blocks_of(tmp_path, "# No block\n\n```sh\npytest\n```\n")
     assert done.returncode == 1
     assert "expected two blocks" in done.stderr
+
+
+# ---- mutants
+
+TOY = '''
+"""A toy."""
+
+
+def least(values: list[int] | None = None) -> int:
+    best = 0
+    for value in values or [best]:
+        best = value if value < best else best
+    return best
+'''
+TOY_OP = '''
+class Double:
+    def backward(self, dy):
+        return 2 * dy
+'''
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A function that writes a toy repository with these tests of its one file, and judges its mutants as .ci/run does."""
+    pytest.importorskip("cosmic_ray")
+
+    def judge(tests, may_live="", sample=100):
+        files = {"minires/__init__.py": "", "minires/text/least.py": TOY, "minires/ops/double.py": TOY_OP, "tests/text/test_least.py": tests,
+                 ".ci/mutants.py": (CI / "mutants.py").read_text(encoding="utf-8"), ".ci/mutants_that_may_live.txt": may_live,
+                 "setup.cfg": "[tool:pytest]\n[coverage:run]\nsource = minires\ndynamic_context = test_function\n"}
+        for name, text in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        settings = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        for command in (["-m", "coverage", "run", "-m", "pytest", "-q", "--import-mode=importlib"],
+                        [".ci/mutants.py", "--sample", str(sample)]):
+            done = subprocess.run([sys.executable, *command], cwd=tmp_path, env=settings, capture_output=True,
+                                  encoding="utf-8")
+        return done.returncode, done.stdout + done.stderr
+    return judge
+
+
+THOROUGH = '''
+from minires.text.least import least
+
+def test_least():
+    assert least([3, -2, 4]) == -2
+    assert least([3]) == least() == 0
+'''
+
+
+def test_a_listed_mutant_may_live_among_many_and_backward_methods_and_annotations_have_none(toy):
+    alive = "minires/text/least.py: best = value if value < best else best -> best = value if value <= best else best"
+    code, said = toy(THOROUGH, f"# why\n{alive}\n  the same number\n")
+    assert "; 1 live, 0 of which are not listed" in said
+    assert code == 1, said  # of so few mutants, one is more than 3 %
+    assert said.count(" noticed  ") >= 4
+    assert "double.py" not in said
+    assert "list[int]" not in said
+
+
+def test_a_test_that_notices_nothing_leaves_mutants_alive_that_are_named(toy):
+    code, said = toy("from minires.text.least import least\n\ndef test_least():\n    least([1])\n", sample=2)
+    assert code == 1
+    assert "0 of 2 mutants were noticed; 2 live, 2 of which are not listed" in said
+    assert said.count("let a test notice it, or list it in mutants_that_may_live.txt") == 2
+
+
+def test_coverage_of_another_kind_is_no_judge(toy):
+    code, said = toy("def test_nothing(): pass\n", sample=1)
+    assert code == 1
+    assert "does not say which test ran which line" in said
