@@ -90,7 +90,8 @@ def of_tensor(**more):
 # The arguments with which each function works, every one of its parameters; "*shape" is a tuple of positional ones.
 CALLS = {
     **{f"ops.{name}": of_two for name in ("add", "subtract", "multiply", "divide", "power")},
-    **{f"ops.{name}": lambda: {"x": t(2, 3)} for name in ("negate", "relu", "sigmoid", "tanh", "exp", "log", "flatten")},
+    **{f"ops.{name}": lambda: {"x": t(2, 3)} for name in ("negate", "relu", "sigmoid", "tanh", "exp", "log", "abs",
+                                                           "sqrt", "flatten")},
     **{f"ops.{name}": reduction for name in ("sum", "mean", "max")},
     **{f"ops.{name}": lambda: {"x": t(2, 2, 4, 4), **pooling()} for name in ("max_pool2d", "avg_pool2d")},
     "ops.matmul": lambda: {"a": t(2, 3), "b": t(3, 2)},
@@ -105,6 +106,11 @@ CALLS = {
     "ops.reshape": lambda: {"x": t(2, 3), "shape": (3, 2)},
     "ops.transpose": lambda: {"x": t(2, 3), "axes": (1, 0)},
     "ops.index": lambda: {"x": t(2, 3), "key": 0},
+    **{f"ops.{name}": lambda: {"tensors": [t(2, 3), t(2, 3)], "axis": 0} for name in ("concatenate", "stack")},
+    "ops.split": lambda: {"x": t(2, 3), "sizes_or_count": [1, 2], "axis": 1},
+    "ops.pad": lambda: {"x": t(2, 3), "pad_width": ((0, 1), (2, 0)), "value": 0.5},
+    "ops.where": lambda: {"condition": [True, False, True], "a": t(2, 3), "b": t(2, 3)},
+    "ops.clip": lambda: {"x": t(2, 3), "low": -1.0, "high": 1.0},
     "ops.shortcut_add": lambda: {"residual": t(2, 2, 4, 4), "shortcut": t(2, 2, 4, 4)},
     "ops.zero_pad_shortcut": lambda: {"x": t(2, 2, 4, 4), "out_channels": 4, "stride": 2},
     "ops.cast": lambda: {"x": t(2), "dtype": np.float64},

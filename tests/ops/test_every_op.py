@@ -17,12 +17,14 @@ from minires.ops.activation import ReLU, Sigmoid, Tanh
 from minires.ops.arithmetic import Add, Divide, MatMul, Multiply, Negate, Power, Subtract
 from minires.ops.conversion import Cast, ToDevice
 from minires.ops.convolution import Conv2d
-from minires.ops.elementwise import Exp, Log
+from minires.ops.elementwise import Abs, Exp, Log, Sqrt
 from minires.ops.fully_connected import Linear
+from minires.ops.joining import Concatenate, Pad, Stack
 from minires.ops.loss import CrossEntropy
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minires.ops.reduction import Max, Mean, Sum
+from minires.ops.selection import Clip, Where
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
 from minires.ops.shortcut import ShortcutAdd, ZeroPadShortcut
 
@@ -52,6 +54,12 @@ def batch_norm(training, freeze_statistics=False):
     return function
 
 
+def where(condition):
+    def function(a, b):
+        return ops.where(beside(np.array(condition), a.data), a, b)
+    return function
+
+
 def conv2d(*arguments):
     def function(x, weight, bias=None):
         return ops.conv2d(x, weight, bias, *arguments)
@@ -73,6 +81,12 @@ CASES = [
     Case(Tanh, "", ops.tanh, (normal(3, 4),)),
     Case(Exp, "", ops.exp, (normal(3, 4),)),
     Case(Log, "", ops.log, (positive(3, 4),)),
+    Case(Abs, "", ops.abs, (normal(3, 4),)),
+    Case(Sqrt, "", ops.sqrt, (positive(3, 4),)),
+    Case(Clip, "", lambda x: ops.clip(x, -0.4, 0.6), (normal(3, 4),)),
+    Case(Clip, "one side", lambda x: ops.clip(x, high=0.1), (normal(3, 4),)),
+    Case(Where, "broadcast", where([[True, False, False], [False, True, False]]), (normal(2, 3), normal(3))),
+    Case(Where, "broadcast by the condition", where([[True], [False]]), (normal(3), normal(1, 3) + 1)),
     Case(Linear, "bias", ops.linear, (normal(3, 4), normal(2, 4), normal(2))),
     Case(Linear, "no bias", ops.linear, (normal(3, 4), normal(2, 4))),
     Case(Sum, "axis", lambda x: ops.sum(x, 1), (normal(2, 3, 2),)),
@@ -85,6 +99,9 @@ CASES = [
     Case(Transpose, "", lambda x: ops.transpose(x, (1, 2, 0)), (normal(2, 3, 2),)),
     Case(Index, "slices", lambda x: ops.index(x, (slice(1, None), slice(None, None, -2))), (normal(3, 4),)),
     Case(Index, "taken twice", lambda x: ops.index(x, [2, 0, 2]), (normal(3, 4),)),
+    Case(Concatenate, "axis 1", lambda a, b: ops.concatenate([a, b], 1), (normal(2, 3, 2), normal(2, 1, 2))),
+    Case(Stack, "last axis", lambda a, b: ops.stack([a, b], -1), (normal(2, 3), normal(2, 3) + 1)),
+    Case(Pad, "", lambda x: ops.pad(x, ((0, 1), (2, 0)), 0.5), (normal(2, 3),)),
     Case(Cast, "", lambda x: ops.cast(x, x.dtype), (normal(2, 3),)),
     Case(ToDevice, "", lambda x: ops.to_device(x, "cpu"), (normal(2, 3),)),
     Case(ShortcutAdd, "", ops.shortcut_add, (normal(2, 3, 2, 2), normal(2, 3, 2, 2) + 1)),

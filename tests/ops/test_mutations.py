@@ -21,15 +21,17 @@ from minires.ops.activation import ReLU, Sigmoid, Tanh
 from minires.ops.arithmetic import Add, Divide, MatMul, Multiply, Negate, Power, Subtract
 from minires.ops.conversion import Cast, ToDevice
 from minires.ops.convolution import Conv2d
-from minires.ops.elementwise import Exp, Log
+from minires.ops.elementwise import Abs, Exp, Log, Sqrt
 from minires.ops.fully_connected import Linear
+from minires.ops.joining import Concatenate, Pad, Stack
 from minires.ops.loss import CrossEntropy
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minires.ops.reduction import Max, Mean, Sum
+from minires.ops.selection import Clip, Where
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
 from minires.ops.shortcut import ShortcutAdd, ZeroPadShortcut
-from tests.ops.test_every_op import CASES, Case, batch_norm, conv2d, normal, op_classes, positive
+from tests.ops.test_every_op import CASES, Case, batch_norm, conv2d, normal, op_classes, positive, where
 
 # Beside the table of all ops: square shapes, which a transposed gradient fits, and lengths that all differ.
 SQUARE_CASES = [
@@ -45,6 +47,10 @@ SQUARE_CASES = [
     Case(Tanh, "square", ops.tanh, (normal(3, 3),)),
     Case(Exp, "square", ops.exp, (normal(3, 3),)),
     Case(Log, "square", ops.log, (positive(3, 3),)),
+    Case(Abs, "square", ops.abs, (normal(3, 3),)),
+    Case(Sqrt, "square", ops.sqrt, (positive(3, 3),)),
+    Case(Clip, "square", lambda x: ops.clip(x, -1, 0.3), (normal(3, 3),)),
+    Case(Where, "square", where(np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0]], bool)), (normal(3, 3), normal(3, 3) + 1)),
     Case(Linear, "square", ops.linear, (normal(3, 3), normal(3, 3) + 1, normal(3))),
     Case(Sum, "square", lambda x: ops.sum(x, 0), (normal(2, 3, 3),)),
     Case(Mean, "square", lambda x: ops.mean(x, 0), (normal(2, 3, 3),)),
@@ -53,6 +59,9 @@ SQUARE_CASES = [
     Case(Flatten, "square", ops.flatten, (normal(2, 1, 3, 3),)),
     Case(Transpose, "square", lambda x: ops.transpose(x, (2, 0, 1)), (normal(2, 3, 3),)),
     Case(Index, "square", lambda x: ops.index(x, (slice(None), slice(1, None))), (normal(3, 3),)),
+    Case(Concatenate, "square", lambda a, b: ops.concatenate([a, b]), (normal(3, 3), normal(3, 3) + 1)),
+    Case(Stack, "square", lambda a, b: ops.stack([a, b], 1), (normal(3, 3), normal(3, 3) + 1)),
+    Case(Pad, "square", lambda x: ops.pad(x, (1, 2)), (normal(3, 3),)),
     Case(Cast, "square", lambda x: ops.cast(x, x.dtype), (normal(3, 3),)),
     Case(ToDevice, "square", lambda x: ops.to_device(x, "cpu"), (normal(3, 3),)),
     Case(ShortcutAdd, "square", ops.shortcut_add, (normal(1, 2, 3, 3), normal(1, 2, 3, 3) + 1)),
@@ -114,6 +123,42 @@ def mask_dropped(op, dy, right):
 def mask_of_the_gradient(op, dy, right):
     """As in guided backpropagation: what is negative does not pass."""
     return dy * (dy > 0)
+
+
+def sign_forgotten(op, dy, right):
+    return dy.copy()
+
+
+def two_forgotten(op, dy, right):
+    return 2 * right(op, dy)
+
+
+def square_root_forgotten(op, dy, right):
+    return dy / (2 * op.saved ** 2)
+
+
+def condition_forgotten(op, dy, right):
+    condition, a_shape, b_shape = op.saved
+    return arithmetic.unbroadcast(dy, a_shape), arithmetic.unbroadcast(dy, b_shape)
+
+
+def condition_negated(op, dy, right):
+    condition, *shapes = op.saved
+    op.saved = ~condition, *shapes
+    return right(op, dy)
+
+
+def parts_swapped(op, dy, right):
+    return right(op, dy)[::-1]
+
+
+def first_part_for_all(op, dy, right):
+    return (right(op, dy)[0],) * len(op.needs_grad)
+
+
+def border_on_the_other_side(op, dy, right):
+    op.saved = tuple([slice(n - inside.stop, n - inside.start) for n, inside in zip(dy.shape, op.saved, strict=True)])
+    return right(op, dy)
 
 
 def taken_twice_counts_once(op, dy, right):
@@ -284,6 +329,13 @@ EVERY, LAST, FIRST = slice(None), -1, 0
 OWN_WAYS = {
     ReLU: [(mask_dropped, None), (mask_of_the_gradient, None)],
     Power: [(lowered_exponent_forgotten, None)],
+    Abs: [(sign_forgotten, None)],
+    Sqrt: [(two_forgotten, None), (square_root_forgotten, None)],
+    Clip: [(mask_dropped, None)],
+    Where: [(condition_forgotten, None), (condition_negated, None)],
+    Concatenate: [(parts_swapped, ["square"]), (first_part_for_all, ["square"])],
+    Stack: [(parts_swapped, None), (first_part_for_all, None)],
+    Pad: [(border_on_the_other_side, None)],
     Index: [(taken_twice_counts_once, ["taken twice"])],
     Mean: [(not_divided_by_the_count, None)],
     GlobalAvgPool2d: [(not_divided_by_the_pixels, None)],

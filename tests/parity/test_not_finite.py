@@ -23,11 +23,21 @@ def conv2d(*arguments):
     return lambda x, weight, bias=None: functional.conv2d(x, weight, bias, *arguments)
 
 
+def where(condition):
+    return lambda a, b: torch.where(torch.tensor(condition), a, b)
+
+
 THEIRS = {
     "Add broadcast": torch.add, "Subtract broadcast": torch.subtract, "Multiply broadcast": torch.multiply,
     "Divide broadcast": torch.divide, "Power broadcast": torch.pow, "Negate": torch.negative,
     "MatMul matrices": torch.matmul, "MatMul stacks": torch.matmul, "MatMul vectors": torch.matmul,
     "ReLU": torch.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "Exp": torch.exp, "Log": torch.log,
+    "Abs": torch.abs, "Sqrt": torch.sqrt,
+    "Clip": lambda x: x.clamp(-0.4, 0.6), "Clip one side": lambda x: x.clamp(max=0.1),
+    "Where broadcast": where([[True, False, False], [False, True, False]]),
+    "Where broadcast by the condition": where([[True], [False]]),
+    "Concatenate axis 1": lambda a, b: torch.cat([a, b], 1), "Stack last axis": lambda a, b: torch.stack([a, b], -1),
+    "Pad": lambda x: functional.pad(x, (2, 0, 0, 1), value=0.5),
     "Linear bias": functional.linear, "Linear no bias": functional.linear,
     "Sum axis": lambda x: x.sum(1), "Sum keepdims": lambda x: x.sum((0, -1), keepdim=True), "Mean axis": lambda x: x.mean(1),
     "Max all": torch.max,
