@@ -13,10 +13,11 @@ from minires.ops.reduction import max, mean, sum
 from minires.ops.selection import clip, where
 from minires.ops.shape import flatten, index, reshape, transpose
 from minires.ops.shortcut import shortcut_add, zero_pad_shortcut
+from minires.ops.softmax import log_softmax, logsumexp, softmax
 
 __all__ = [
     "abs", "add", "avg_pool2d", "batch_norm", "cast", "clip", "concatenate", "conv2d", "cross_entropy", "divide", "exp",
-    "flatten", "global_avg_pool2d", "index", "linear", "log", "matmul", "max", "max_pool2d", "mean", "multiply", "negate",
-    "pad", "power", "relu", "reshape", "shortcut_add", "sigmoid", "split", "sqrt", "stack", "subtract", "sum", "tanh",
-    "to_device", "transpose", "where", "zero_pad_shortcut",
+    "flatten", "global_avg_pool2d", "index", "linear", "log", "log_softmax", "logsumexp", "matmul", "max", "max_pool2d",
+    "mean", "multiply", "negate", "pad", "power", "relu", "reshape", "shortcut_add", "sigmoid", "softmax", "split", "sqrt",
+    "stack", "subtract", "sum", "tanh", "to_device", "transpose", "where", "zero_pad_shortcut",
 ]

@@ -27,6 +27,7 @@ from minires.ops.reduction import Max, Mean, Sum
 from minires.ops.selection import Clip, Where
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
 from minires.ops.shortcut import ShortcutAdd, ZeroPadShortcut
+from minires.ops.softmax import LogSoftmax, LogSumExp, Softmax
 
 
 def normal(*shape):
@@ -94,6 +95,11 @@ CASES = [
     Case(Mean, "axis", lambda x: ops.mean(x, 1), (normal(2, 3, 2),)),
     Case(Max, "axis", lambda x: ops.max(x, 1), (normal(2, 3, 2),)),
     Case(Max, "all", ops.max, (normal(2, 3),)),
+    Case(Softmax, "", ops.softmax, (normal(2, 4),)),
+    Case(Softmax, "axis 1 of 3", lambda x: ops.softmax(x, 1), (normal(2, 3, 2),)),
+    Case(LogSoftmax, "", ops.log_softmax, (normal(2, 4),)),
+    Case(LogSumExp, "axis", lambda x: ops.logsumexp(x, 1), (normal(2, 3, 2),)),
+    Case(LogSumExp, "keepdims", lambda x: ops.logsumexp(x, (0, -1), keepdims=True), (normal(2, 3, 2),)),
     Case(Reshape, "", lambda x: ops.reshape(x, (3, -1)), (normal(2, 3, 2),)),
     Case(Flatten, "", ops.flatten, (normal(2, 3, 2, 2),)),
     Case(Transpose, "", lambda x: ops.transpose(x, (1, 2, 0)), (normal(2, 3, 2),)),

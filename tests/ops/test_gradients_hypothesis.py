@@ -17,7 +17,7 @@ examples = settings(max_examples=100, deadline=None, derandomize=True)
 many_examples = settings(max_examples=300, deadline=None, derandomize=True)
 ELEMENTWISE = [ops.relu, ops.sigmoid, ops.tanh, ops.exp, ops.log, ops.negate, ops.abs, ops.sqrt]
 BINARY = [ops.add, ops.subtract, ops.multiply, ops.divide, ops.power, ops.shortcut_add]
-REDUCTIONS = [ops.sum, ops.mean, ops.max]
+REDUCTIONS = [ops.sum, ops.mean, ops.max, ops.logsumexp]
 
 
 # ---- values and shapes

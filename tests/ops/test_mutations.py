@@ -31,6 +31,7 @@ from minires.ops.reduction import Max, Mean, Sum
 from minires.ops.selection import Clip, Where
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
 from minires.ops.shortcut import ShortcutAdd, ZeroPadShortcut
+from minires.ops.softmax import LogSoftmax, LogSumExp, Softmax
 from tests.ops.test_every_op import CASES, Case, batch_norm, conv2d, normal, op_classes, positive, where
 
 # Beside the table of all ops: square shapes, which a transposed gradient fits, and lengths that all differ.
@@ -55,6 +56,9 @@ SQUARE_CASES = [
     Case(Sum, "square", lambda x: ops.sum(x, 0), (normal(2, 3, 3),)),
     Case(Mean, "square", lambda x: ops.mean(x, 0), (normal(2, 3, 3),)),
     Case(Max, "square", lambda x: ops.max(x, 0), (normal(2, 3, 3),)),
+    Case(Softmax, "square", lambda x: ops.softmax(x, 0), (normal(3, 3),)),
+    Case(LogSoftmax, "square", ops.log_softmax, (normal(3, 3),)),
+    Case(LogSumExp, "square", lambda x: ops.logsumexp(x, 0), (normal(2, 3, 3),)),
     Case(Reshape, "square", lambda x: ops.reshape(x, (3, 3, 2)), (normal(2, 3, 3),)),
     Case(Flatten, "square", ops.flatten, (normal(2, 1, 3, 3),)),
     Case(Transpose, "square", lambda x: ops.transpose(x, (2, 0, 1)), (normal(2, 3, 3),)),
@@ -214,6 +218,31 @@ def softmax_dropped(op, dy, right):
     return right(op, dy) - p * dy / len(rows)
 
 
+def sum_forgotten(op, dy, right):
+    """As of a function of each element alone."""
+    return op.saved[0] * dy
+
+
+def sum_forgotten_in_the_log(op, dy, right):
+    return dy.copy()
+
+
+def sum_over_all_axes(op, dy, right):
+    y, _ = op.saved
+    op.saved = y, tuple(range(y.ndim))
+    return right(op, dy)
+
+
+def shares_equal(op, dy, right):
+    x, y = op.saved
+    return np.broadcast_to(dy.reshape(y.shape) * (y.size / x.size), x.shape)
+
+
+def not_divided_by_the_sum(op, dy, right):
+    x, y = op.saved
+    return dy.reshape(y.shape) * np.exp(x)
+
+
 def lowered_exponent_forgotten(op, dy, right):
     a, b, y = op.saved
     da, db = right(op, dy)
@@ -336,6 +365,9 @@ OWN_WAYS = {
     Concatenate: [(parts_swapped, ["square"]), (first_part_for_all, ["square"])],
     Stack: [(parts_swapped, None), (first_part_for_all, None)],
     Pad: [(border_on_the_other_side, None)],
+    Softmax: [(sum_forgotten, None), (sum_over_all_axes, None)],
+    LogSoftmax: [(sum_forgotten_in_the_log, None), (sum_over_all_axes, None)],
+    LogSumExp: [(shares_equal, None), (not_divided_by_the_sum, None)],
     Index: [(taken_twice_counts_once, ["taken twice"])],
     Mean: [(not_divided_by_the_count, None)],
     GlobalAvgPool2d: [(not_divided_by_the_pixels, None)],
