@@ -91,7 +91,11 @@ def of_tensor(**more):
 CALLS = {
     **{f"ops.{name}": of_two for name in ("add", "subtract", "multiply", "divide", "power")},
     **{f"ops.{name}": lambda: {"x": t(2, 3)} for name in ("negate", "relu", "sigmoid", "tanh", "exp", "log", "abs",
-                                                           "sqrt", "flatten")},
+                                                           "sqrt", "silu", "flatten")},
+    "ops.leaky_relu": lambda: {"x": t(2, 3), "negative_slope": 0.2},
+    "ops.elu": lambda: {"x": t(2, 3), "alpha": 1.5},
+    "ops.softplus": lambda: {"x": t(2, 3), "beta": 2.0, "threshold": 20.0},
+    "ops.gelu": lambda: {"x": t(2, 3), "approximate": "tanh"},
     **{f"ops.{name}": reduction for name in ("sum", "mean", "max", "logsumexp")},
     **{f"ops.{name}": lambda: {"x": t(2, 3), "axis": 1} for name in ("softmax", "log_softmax")},
     **{f"ops.{name}": lambda: {"x": t(2, 2, 4, 4), **pooling()} for name in ("max_pool2d", "avg_pool2d")},
@@ -131,6 +135,12 @@ CALLS = {
                           "groups": 1, "bias": True, "generator": G},
     "nn.Linear": lambda: {"in_features": 3, "out_features": 4, "bias": True, "generator": G},
     "nn.BatchNorm2d": lambda: {"num_features": 3, "eps": 1e-5, "momentum": 0.1},
+    "nn.LeakyReLU": lambda: {"negative_slope": 0.2},
+    "nn.ELU": lambda: {"alpha": 1.5},
+    "nn.Softplus": lambda: {"beta": 2.0, "threshold": 20.0},
+    "nn.GELU": lambda: {"approximate": "tanh"},
+    "nn.Softmax": lambda: {"dim": 1},
+    "nn.LogSoftmax": lambda: {"dim": 1},
     "nn.MaxPool2d": pooling,
     "nn.AvgPool2d": pooling,
     "nn.Sequential": lambda: {"*modules": (nn.ReLU(), nn.ReLU())},
@@ -230,8 +240,9 @@ JUNK = ["x", None, 1.5, True, -1, 0, [], {}, (), object(), [1, "a"], np.ones(3),
         "a\0b"]
 CALLED = {"init", "linear_init", "function", "if_"}  # what a function calls: errors of the call itself are the user's
 
-NUMBERS = {"lr", "momentum", "weight_decay", "gamma", "eps", "std", "gain", "rtol", "atol"}
-NAMES = {"shortcut", "stride_on", "activation", "split", "quantity", "when", "first", "stem"}
+NUMBERS = {"lr", "momentum", "weight_decay", "gamma", "eps", "std", "gain", "rtol", "atol", "alpha",
+           "beta", "negative_slope", "threshold"}
+NAMES = {"shortcut", "stride_on", "activation", "split", "quantity", "when", "first", "stem", "approximate"}
 REFUSED = {  # what an argument of this kind never takes
     "flag": ["no", "", None, [], 2, 1.0, float("nan"), np.ones(3), np.array(True), object()],
     "path": [0, 1, True, 1.5, b"a", ["a"], {}, "a\0b"],

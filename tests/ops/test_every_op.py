@@ -23,6 +23,7 @@ from minires.ops.joining import Concatenate, Pad, Stack
 from minires.ops.loss import CrossEntropy
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from minires.ops.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus, TanhGELU
 from minires.ops.reduction import Max, Mean, Sum
 from minires.ops.selection import Clip, Where
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
@@ -80,6 +81,13 @@ CASES = [
     Case(ReLU, "", ops.relu, (normal(3, 4),)),
     Case(Sigmoid, "", ops.sigmoid, (normal(3, 4),)),
     Case(Tanh, "", ops.tanh, (normal(3, 4),)),
+    Case(LeakyReLU, "", lambda x: ops.leaky_relu(x, 0.2), (normal(3, 4),)),
+    Case(ELU, "", lambda x: ops.elu(x, 1.5), (normal(3, 4),)),
+    Case(Softplus, "", lambda x: ops.softplus(x, 2.0), (normal(3, 4),)),
+    Case(SiLU, "", ops.silu, (normal(3, 4),)),
+    Case(GELU, "", ops.gelu, (normal(3, 4),)),
+    Case(TanhGELU, "", lambda x: ops.gelu(x, "tanh"), (normal(3, 4),)),
+    Case(Softplus, "above the threshold", lambda x: ops.softplus(x, 1.0, 0.5), (normal(3, 4),)),
     Case(Exp, "", ops.exp, (normal(3, 4),)),
     Case(Log, "", ops.log, (positive(3, 4),)),
     Case(Abs, "", ops.abs, (normal(3, 4),)),

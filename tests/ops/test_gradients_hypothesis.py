@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow  # a case of each op, and sweeps of its parameters
 # derandomize: the same examples in every run, so that a red test stays red until it is repaired
 examples = settings(max_examples=100, deadline=None, derandomize=True)
 many_examples = settings(max_examples=300, deadline=None, derandomize=True)
-ELEMENTWISE = [ops.relu, ops.sigmoid, ops.tanh, ops.exp, ops.log, ops.negate, ops.abs, ops.sqrt]
+ELEMENTWISE = [ops.relu, ops.sigmoid, ops.tanh, ops.exp, ops.log, ops.negate, ops.abs, ops.sqrt, ops.leaky_relu, ops.elu,
+               ops.softplus, ops.silu, ops.gelu]
 BINARY = [ops.add, ops.subtract, ops.multiply, ops.divide, ops.power, ops.shortcut_add]
 REDUCTIONS = [ops.sum, ops.mean, ops.max, ops.logsumexp]
 

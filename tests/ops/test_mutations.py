@@ -27,6 +27,7 @@ from minires.ops.joining import Concatenate, Pad, Stack
 from minires.ops.loss import CrossEntropy
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from minires.ops.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus, TanhGELU
 from minires.ops.reduction import Max, Mean, Sum
 from minires.ops.selection import Clip, Where
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
@@ -46,6 +47,12 @@ SQUARE_CASES = [
     Case(ReLU, "square", ops.relu, (normal(3, 3),)),
     Case(Sigmoid, "square", ops.sigmoid, (normal(3, 3),)),
     Case(Tanh, "square", ops.tanh, (normal(3, 3),)),
+    Case(LeakyReLU, "square", lambda x: ops.leaky_relu(x, 0.2), (normal(3, 3),)),
+    Case(ELU, "square", lambda x: ops.elu(x, 1.5), (normal(3, 3),)),
+    Case(Softplus, "square", lambda x: ops.softplus(x, 2.0), (normal(3, 3),)),
+    Case(SiLU, "square", ops.silu, (normal(3, 3),)),
+    Case(GELU, "square", ops.gelu, (normal(3, 3),)),
+    Case(TanhGELU, "square", lambda x: ops.gelu(x, "tanh"), (normal(3, 3),)),
     Case(Exp, "square", ops.exp, (normal(3, 3),)),
     Case(Log, "square", ops.log, (positive(3, 3),)),
     Case(Abs, "square", ops.abs, (normal(3, 3),)),
@@ -127,6 +134,35 @@ def mask_dropped(op, dy, right):
 def mask_of_the_gradient(op, dy, right):
     """As in guided backpropagation: what is negative does not pass."""
     return dy * (dy > 0)
+
+
+def slope_forgotten(op, dy, right):
+    op.slope = 0
+    return right(op, dy)
+
+
+def alpha_forgotten(op, dy, right):
+    op.alpha = 1
+    return right(op, dy)
+
+
+def beta_counted_twice(op, dy, right):
+    return op.beta * right(op, dy)
+
+
+def product_rule_forgotten(op, dy, right):
+    """The slope of x σ(x), or of x Φ(x), as if the second factor were constant."""
+    return dy * op.saved[1]
+
+
+def density_without_its_scale(op, dy, right):
+    x, below = op.saved
+    return dy * (below + x * np.exp(-0.5 * x * x))
+
+
+def slope_of_u_forgotten(op, dy, right):
+    x, inside, t = op.saved
+    return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t))
 
 
 def sign_forgotten(op, dy, right):
@@ -358,6 +394,12 @@ EVERY, LAST, FIRST = slice(None), -1, 0
 OWN_WAYS = {
     ReLU: [(mask_dropped, None), (mask_of_the_gradient, None)],
     Power: [(lowered_exponent_forgotten, None)],
+    LeakyReLU: [(slope_forgotten, None), (mask_dropped, None)],
+    ELU: [(alpha_forgotten, None), (mask_dropped, None)],
+    Softplus: [(beta_counted_twice, ["", "square"]), (mask_dropped, None)],
+    SiLU: [(product_rule_forgotten, None)],
+    GELU: [(product_rule_forgotten, None), (density_without_its_scale, None)],
+    TanhGELU: [(slope_of_u_forgotten, None)],
     Abs: [(sign_forgotten, None)],
     Sqrt: [(two_forgotten, None), (square_root_forgotten, None)],
     Clip: [(mask_dropped, None)],
