@@ -32,7 +32,8 @@ THEIRS = {
     "Divide broadcast": torch.divide, "Power broadcast": torch.pow, "Negate": torch.negative,
     "MatMul matrices": torch.matmul, "MatMul stacks": torch.matmul, "MatMul vectors": torch.matmul,
     "ReLU": torch.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "Exp": torch.exp, "Log": torch.log,
-    "LeakyReLU": lambda x: functional.leaky_relu(x, 0.2), "ELU": lambda x: functional.elu(x, 1.5),
+    "LeakyReLU": lambda x: functional.leaky_relu(x, 0.2),
+    "ELU": lambda x: functional.elu(x, 1.5),  # of 16 numbers; where fewer are left over, PyTorch takes NaN as above 0
     "Softplus": lambda x: functional.softplus(x, 2.0), "SiLU": functional.silu, "GELU": functional.gelu,
     "Softplus above the threshold": lambda x: functional.softplus(x, 1.0, 0.5),
     "TanhGELU": lambda x: functional.gelu(x, approximate="tanh"),
