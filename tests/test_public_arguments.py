@@ -106,7 +106,9 @@ CALLS = {
     "ops.batch_norm": lambda: {"x": t(4, 2, 3, 3), "weight": t(2), "bias": t(2), "running_mean": np.zeros(2, np.float32),
                                "running_var": np.ones(2, np.float32), "training": True, "momentum": 0.1, "eps": 1e-5,
                                "freeze_statistics": False},
-    "ops.cross_entropy": lambda: {"logits": t(2, 3), "labels": [0, 1]},
+    "ops.cross_entropy": lambda: {"logits": t(2, 3), "labels": [0, 1], "label_smoothing": 0.1, "ignore_index": -1},
+    "ops.binary_cross_entropy_with_logits": lambda: {"logits": t(2, 3), "target": np.ones((2, 3))},
+    "ops.mse_loss": lambda: {"prediction": t(2, 3), "target": np.ones((2, 3))},
     "ops.global_avg_pool2d": lambda: {"x": t(2, 2, 4, 4)},
     "ops.reshape": lambda: {"x": t(2, 3), "shape": (3, 2)},
     "ops.transpose": lambda: {"x": t(2, 3), "axes": (1, 0)},
@@ -241,7 +243,7 @@ JUNK = ["x", None, 1.5, True, -1, 0, [], {}, (), object(), [1, "a"], np.ones(3),
 CALLED = {"init", "linear_init", "function", "if_"}  # what a function calls: errors of the call itself are the user's
 
 NUMBERS = {"lr", "momentum", "weight_decay", "gamma", "eps", "std", "gain", "rtol", "atol", "alpha",
-           "beta", "negative_slope", "threshold"}
+           "beta", "label_smoothing", "negative_slope", "threshold"}
 NAMES = {"shortcut", "stride_on", "activation", "split", "quantity", "when", "first", "stem", "approximate"}
 REFUSED = {  # what an argument of this kind never takes
     "flag": ["no", "", None, [], 2, 1.0, float("nan"), np.ones(3), np.array(True), object()],

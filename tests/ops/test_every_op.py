@@ -20,7 +20,7 @@ from minires.ops.convolution import Conv2d
 from minires.ops.elementwise import Abs, Exp, Log, Sqrt
 from minires.ops.fully_connected import Linear
 from minires.ops.joining import Concatenate, Pad, Stack
-from minires.ops.loss import CrossEntropy
+from minires.ops.loss import BinaryCrossEntropyWithLogits, CrossEntropy, MSELoss
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minires.ops.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus, TanhGELU
@@ -121,6 +121,10 @@ CASES = [
     Case(ShortcutAdd, "", ops.shortcut_add, (normal(2, 3, 2, 2), normal(2, 3, 2, 2) + 1)),
     Case(ZeroPadShortcut, "stride", lambda x: ops.zero_pad_shortcut(x, 4, 2), (normal(2, 3, 3, 4),)),
     Case(CrossEntropy, "", lambda x: ops.cross_entropy(x, [2, 0, 1, 2]), (normal(4, 3),)),
+    Case(CrossEntropy, "smoothed", lambda x: ops.cross_entropy(x, [2, 0, 1, 2], 0.3), (normal(4, 3),)),
+    Case(CrossEntropy, "ignored", lambda x: ops.cross_entropy(x, [2, -1, 1, 2], 0.3, -1), (normal(4, 3),)),
+    Case(BinaryCrossEntropyWithLogits, "", ops.binary_cross_entropy_with_logits, (normal(3, 4), positive(3, 4) / 4)),
+    Case(MSELoss, "", ops.mse_loss, (normal(3, 4), positive(3, 4))),
     Case(MaxPool2d, "overlapping", lambda x: ops.max_pool2d(x, 3, 2, 1), (normal(2, 2, 5, 4),)),
     Case(AvgPool2d, "overlapping", lambda x: ops.avg_pool2d(x, (3, 2), 1, 1), (normal(2, 2, 4, 3),)),
     Case(GlobalAvgPool2d, "", ops.global_avg_pool2d, (normal(2, 3, 3, 2),)),

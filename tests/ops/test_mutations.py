@@ -24,7 +24,7 @@ from minires.ops.convolution import Conv2d
 from minires.ops.elementwise import Abs, Exp, Log, Sqrt
 from minires.ops.fully_connected import Linear
 from minires.ops.joining import Concatenate, Pad, Stack
-from minires.ops.loss import CrossEntropy
+from minires.ops.loss import BinaryCrossEntropyWithLogits, CrossEntropy, MSELoss
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minires.ops.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus, TanhGELU
@@ -78,6 +78,8 @@ SQUARE_CASES = [
     Case(ShortcutAdd, "square", ops.shortcut_add, (normal(1, 2, 3, 3), normal(1, 2, 3, 3) + 1)),
     Case(ZeroPadShortcut, "square", lambda x: ops.zero_pad_shortcut(x, 5, 2), (normal(1, 2, 3, 3),)),
     Case(CrossEntropy, "square", lambda x: ops.cross_entropy(x, [2, 0, 2]), (normal(3, 3),)),
+    Case(BinaryCrossEntropyWithLogits, "square", ops.binary_cross_entropy_with_logits, (normal(3, 3), positive(3, 3) / 4)),
+    Case(MSELoss, "square", ops.mse_loss, (normal(3, 3), positive(3, 3))),
     Case(MaxPool2d, "square", lambda x: ops.max_pool2d(x, 3, 1, 1), (normal(1, 2, 4, 4),)),
     Case(AvgPool2d, "square", lambda x: ops.avg_pool2d(x, 2, 2, 1), (normal(1, 2, 4, 4),)),
     Case(GlobalAvgPool2d, "square", ops.global_avg_pool2d, (normal(1, 2, 3, 3),)),
@@ -254,6 +256,30 @@ def softmax_dropped(op, dy, right):
     return right(op, dy) - p * dy / len(rows)
 
 
+def smoothing_forgotten(op, dy, right):
+    op.label_smoothing = 0
+    return right(op, dy)
+
+
+def ignored_rows_counted(op, dy, right):
+    p, rows, labels = op.saved
+    return right(op, dy) * len(rows) / len(p)
+
+
+def sigmoid_forgotten(op, dy, right):
+    logits, target = op.saved
+    return (logits - target) * dy / logits.size, right(op, dy)[1]
+
+
+def square_not_halved(op, dy, right):
+    """As of half the squared error, whose factor 2 is gone."""
+    return tuple([gradient / 2 for gradient in right(op, dy)])
+
+
+def mean_taken_for_a_sum(op, dy, right):
+    return tuple([gradient * gradient.size for gradient in right(op, dy)])
+
+
 def sum_forgotten(op, dy, right):
     """As of a function of each element alone."""
     return op.saved[0] * dy
@@ -416,7 +442,10 @@ OWN_WAYS = {
     MaxPool2d: [(every_place_of_the_window_gets_it, None), (first_place_of_the_window_gets_it, None)],
     AvgPool2d: [(divided_by_the_pixels_inside, None)],
     ZeroPadShortcut: [(last_channels, None)],
-    CrossEntropy: [(one_hot_dropped, None), (not_divided_by_N, None), (softmax_dropped, None)],
+    CrossEntropy: [(one_hot_dropped, None), (not_divided_by_N, None), (softmax_dropped, None),
+                   (smoothing_forgotten, ["smoothed", "ignored"]), (ignored_rows_counted, ["ignored"])],
+    BinaryCrossEntropyWithLogits: [(sigmoid_forgotten, None), (mean_taken_for_a_sum, None)],
+    MSELoss: [(square_not_halved, None), (mean_taken_for_a_sum, None)],
     Linear: [(mean_in_dbias, ["bias", "square", "all different"])],
     BatchNorm: [
         *[(way, ["training", "training, (N, C)", "square", "square (N, C)", "all different"]) for way in
@@ -600,7 +629,7 @@ def test_every_op_is_broken_in_every_way_that_its_shapes_allow(op):
         tried = {name for name in DAMAGES if f"gradient 0 {name}" in names}
         assert tried == set(DAMAGES)
         assert "last gradient missing" in names
-        if op is not CrossEntropy:  # whose dy is one number
+        if op not in (CrossEntropy, BinaryCrossEntropyWithLogits, MSELoss):  # whose dy is one number
             assert {"dy flipped", "dy shifted"} <= names
 
 

@@ -16,6 +16,7 @@ FILL_OF_KIND = {  # light tints of Okabe and Ito's colours, told apart by people
     "GELU": "#fdf0c2", "TanhGELU": "#fdf0c2", "Softmax": "#fdf0c2", "LogSoftmax": "#fdf0c2",
     "MaxPool2d": "#ecd7e4", "AvgPool2d": "#ecd7e4", "GlobalAvgPool2d": "#ecd7e4",
     "ZeroPadShortcut": "#e4e4e4", "ShortcutAdd": "#ffffff", "Leaf": "#ffffff", "CrossEntropy": "#f4c7c3",
+    "BinaryCrossEntropyWithLogits": "#f4c7c3", "MSELoss": "#f4c7c3",
 }
 FILL_OF_SIZE = ("#dcd3ee", "#cfe3f3", "#cdebe0", "#fdf0c2", "#f9d9bf", "#ecd7e4")  # of an architecture, by image size
 OTHER = "#f1f1f1"
