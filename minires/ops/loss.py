@@ -151,18 +151,18 @@ class BinaryCrossEntropyWithLogits(BinaryOp):
     def forward(self, logits: Array, target: Array) -> Array:
         xp = array_module(logits)
         check_loss_shapes(self, "logits", logits, target)
-        self.saved = logits, target
+        self.saved = logits, target, logistic(logits)
         log_s = xp.minimum(logits, 0) - xp.log1p(xp.exp(-xp.abs(logits)))    # log σ(x), where no exp overflows
         losses = (1 - target) * logits - log_s
         return mean_over(losses, tuple(range(losses.ndim)))                  # any shape -> ()
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
-        """dlogits = (σ(logits) - target) dy / count
+        """dlogits = (s - target) dy / count, with s = σ(logits)
         dtarget = -logits dy / count
         """
-        logits, target = self.saved
+        logits, target, s = self.saved
         share = dy / logits.size
-        dlogits = (logistic(logits) - target) * share
+        dlogits = (s - target) * share
         dtarget = -logits * share
         return dlogits, dtarget
 

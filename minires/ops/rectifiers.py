@@ -112,15 +112,15 @@ class Softplus(Op):
     def forward(self, x: Array) -> Array:
         xp = array_module(x)
         z = self.beta * x
-        self.saved = z
-        smooth = (xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z)))) / self.beta    # log(1 + eᶻ), where no exp overflows
-        return xp.where(z > self.threshold, x, smooth)
+        is_straight = z > self.threshold
+        self.saved = xp.where(is_straight, 1, logistic(z))
+        smooth = (xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z)))) / self.beta    # log(1 + eᶻ) / β, and no exp overflows
+        return xp.where(is_straight, x, smooth)
 
     def backward(self, dy: Array) -> Array:
         """dx = dy σ(βx), or dy where βx is above the threshold."""
-        xp = array_module(dy)
-        z = self.saved
-        dx = xp.where(z > self.threshold, dy, dy * logistic(z))
+        slope = self.saved
+        dx = dy * slope
         return dx
 
 

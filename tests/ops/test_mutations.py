@@ -267,7 +267,7 @@ def ignored_rows_counted(op, dy, right):
 
 
 def sigmoid_forgotten(op, dy, right):
-    logits, target = op.saved
+    logits, target, _ = op.saved
     return (logits - target) * dy / logits.size, right(op, dy)[1]
 
 
