@@ -14,7 +14,7 @@ from minires.ops.reduction import max, mean, sum
 from minires.ops.selection import clip, where
 from minires.ops.shape import flatten, index, reshape, transpose
 from minires.ops.shortcut import shortcut_add, zero_pad_shortcut
-from minires.ops.softmax import log_softmax, logsumexp, softmax
+from minires.ops.softmaxes import log_softmax, logsumexp, softmax
 
 __all__ = [
     "abs", "add", "avg_pool2d", "batch_norm", "binary_cross_entropy_with_logits", "cast", "clip", "concatenate", "conv2d",

@@ -28,7 +28,7 @@ from minires.ops.reduction import Max, Mean, Sum
 from minires.ops.selection import Clip, Where
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
 from minires.ops.shortcut import ShortcutAdd, ZeroPadShortcut
-from minires.ops.softmax import LogSoftmax, LogSumExp, Softmax
+from minires.ops.softmaxes import LogSoftmax, LogSumExp, Softmax
 
 
 def normal(*shape):

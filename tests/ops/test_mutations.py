@@ -32,7 +32,7 @@ from minires.ops.reduction import Max, Mean, Sum
 from minires.ops.selection import Clip, Where
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
 from minires.ops.shortcut import ShortcutAdd, ZeroPadShortcut
-from minires.ops.softmax import LogSoftmax, LogSumExp, Softmax
+from minires.ops.softmaxes import LogSoftmax, LogSumExp, Softmax
 from tests.ops.test_every_op import CASES, Case, batch_norm, conv2d, normal, op_classes, positive, where
 
 # Beside the table of all ops: square shapes, which a transposed gradient fits, and lengths that all differ.
