@@ -79,7 +79,7 @@ class Concatenate(Op):
     """y = x[0], x[1], … behind each other along the axis."""
 
     def __init__(self, axis: int):
-        self.axis = axis
+        self.axis: int = axis
 
     def forward(self, *x: Array) -> Array:
         axis = one_axis(self.title, self.axis, x[0].shape)
@@ -106,7 +106,7 @@ class Stack(Op):
     """y = x[0], x[1], … side by side along a new axis."""
 
     def __init__(self, axis: int):
-        self.axis = axis
+        self.axis: int = axis
 
     def forward(self, *x: Array) -> Array:
         for i, other in enumerate(x):
@@ -129,7 +129,7 @@ class Pad(Op):
     """y = x in the middle, the value around it."""
 
     def __init__(self, pad_width: Widths, value: float):
-        self.pad_width = own_widths(pad_width)
+        self.pad_width: list[tuple[int, int]] = own_widths(pad_width)
         self.value: float = number("Pad", "value", value, smallest=-float("inf"))
 
     def forward(self, x: Array) -> Array:

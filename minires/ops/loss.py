@@ -72,9 +72,9 @@ class CrossEntropy(Op):
     """y = mean over n of -log p[n, label[n]], with p = softmax(logits)."""
 
     def __init__(self, labels: ArrayLike, label_smoothing: float = 0.0, ignore_index: int | None = None):
-        self.labels = labels
+        self.labels: ArrayLike = labels
         self.label_smoothing: float = number("CrossEntropy", "label_smoothing", label_smoothing, 0, 1)
-        self.ignore_index = ignore_index
+        self.ignore_index: int | None = ignore_index
         if ignore_index is not None and not is_whole_number(ignore_index, -math.inf):
             raise ArgumentError(f"CrossEntropy: ignore_index is {shown(ignore_index)}, expected an integer, or None")
 
