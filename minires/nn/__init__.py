@@ -1,6 +1,17 @@
 """Modules: layers with parameters, and what holds them together."""
 from minires.nn import init
-from minires.nn.activation import ReLU, Sigmoid, Tanh
+from minires.nn.activation import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from minires.nn.checkpointing import checkpoint
 from minires.nn.container import Sequential
 from minires.nn.convolution import Conv2d
@@ -10,5 +21,6 @@ from minires.nn.module import Module
 from minires.nn.normalization import BatchNorm2d
 from minires.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 
-__all__ = ["AvgPool2d", "BatchNorm2d", "Conv2d", "Flatten", "GlobalAvgPool2d", "Identity", "Linear", "MaxPool2d", "Module",
-           "ReLU", "Sequential", "Sigmoid", "Tanh", "checkpoint", "init"]
+__all__ = ["ELU", "GELU", "AvgPool2d", "BatchNorm2d", "Conv2d", "Flatten", "GlobalAvgPool2d", "Identity", "LeakyReLU",
+           "Linear", "LogSoftmax", "MaxPool2d", "Module", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus",
+           "Tanh", "checkpoint", "init"]

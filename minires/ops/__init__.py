@@ -3,18 +3,23 @@ from minires.ops.activation import relu, sigmoid, tanh
 from minires.ops.arithmetic import add, divide, matmul, multiply, negate, power, subtract
 from minires.ops.conversion import cast, to_device
 from minires.ops.convolution import conv2d
-from minires.ops.elementwise import exp, log
+from minires.ops.elementwise import abs, exp, log, sqrt
 from minires.ops.fully_connected import linear
-from minires.ops.loss import cross_entropy
+from minires.ops.joining import concatenate, pad, split, stack
+from minires.ops.loss import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 from minires.ops.normalization import batch_norm
 from minires.ops.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
+from minires.ops.rectifiers import elu, gelu, leaky_relu, silu, softplus
 from minires.ops.reduction import max, mean, sum
+from minires.ops.selection import clip, where
 from minires.ops.shape import flatten, index, reshape, transpose
 from minires.ops.shortcut import shortcut_add, zero_pad_shortcut
+from minires.ops.softmaxes import log_softmax, logsumexp, softmax
 
 __all__ = [
-    "add", "avg_pool2d", "batch_norm", "cast", "conv2d", "cross_entropy", "divide", "exp", "flatten",
-    "global_avg_pool2d", "index", "linear", "log", "matmul", "max", "max_pool2d", "mean", "multiply", "negate", "power",
-    "relu", "reshape", "shortcut_add", "sigmoid", "subtract", "sum", "tanh", "to_device", "transpose",
-    "zero_pad_shortcut",
+    "abs", "add", "avg_pool2d", "batch_norm", "binary_cross_entropy_with_logits", "cast", "clip", "concatenate", "conv2d",
+    "cross_entropy", "divide", "elu", "exp", "flatten", "gelu", "global_avg_pool2d", "index", "leaky_relu", "linear", "log",
+    "log_softmax", "logsumexp", "matmul", "max", "max_pool2d", "mean", "mse_loss", "multiply", "negate", "pad", "power",
+    "relu", "reshape", "shortcut_add", "sigmoid", "silu", "softmax", "softplus", "split", "sqrt", "stack", "subtract", "sum",
+    "tanh", "to_device", "transpose", "where", "zero_pad_shortcut",
 ]
