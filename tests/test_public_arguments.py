@@ -19,10 +19,11 @@ from minires.nn import init
 
 G = np.random.default_rng(0)
 NAMESPACES = {"mr": mr, "nn": nn, "ops": ops, "optim": optim, "models": models, "data": data, "debug": debug,
-              "plot": mr.plot, "init": init, "Tensor": mr.Tensor, "Module": nn.Module, "SGD": optim.SGD,
-              "MultiStepLR": optim.MultiStepLR, "GradientRecord": mr.GradientRecord, "Batches": data.Batches,
-              "Drawing": Drawing}
-CLASSES = ("Tensor", "Module", "SGD", "MultiStepLR", "GradientRecord", "Batches", "Drawing")  # whose methods are looked at
+              "plot": mr.plot, "init": init, "Tensor": mr.Tensor, "Module": nn.Module,
+              "Optimizer": optim.Optimizer, "Schedule": optim.Schedule, "LinearWarmup": optim.LinearWarmup,
+              "GradientRecord": mr.GradientRecord, "Batches": data.Batches, "Drawing": Drawing}
+CLASSES = ("Tensor", "Module", "Optimizer", "Schedule", "LinearWarmup", "GradientRecord", "Batches",
+           "Drawing")  # whose methods are looked at
 
 
 def t(*shape):
@@ -32,6 +33,10 @@ def t(*shape):
 
 def sgd():
     return optim.SGD([t(2)], 0.1)
+
+
+def adam():
+    return {"params": [t(2)], "lr": 0.1, "betas": (0.9, 0.99), "eps": 0.1, "weight_decay": 0.1, "amsgrad": True}
 
 
 def net():
@@ -50,7 +55,7 @@ def record():
     return found
 
 
-NET, RECORD = net(), record()  # for what does not change them
+NET, RECORD, SGD = net(), record(), sgd()  # for what does not change them
 IMAGES = np.ones((4, 1, 4, 4))
 
 
@@ -146,8 +151,18 @@ CALLS = {
 
     "optim.SGD": lambda: {"params": [t(2)], "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0, "nesterov": True},
     "optim.MultiStepLR": lambda: {"optimizer": sgd(), "milestones": [1, 2], "gamma": 0.1},
-    "SGD.load_state_dict": lambda: {"self": sgd(), "state_dict": state(sgd())},
-    "MultiStepLR.load_state_dict": lambda: {"self": optim.MultiStepLR(sgd(), [1]), "state_dict": {"steps": 1}},
+    "optim.Adam": adam,
+    "optim.AdamW": adam,
+    "optim.RMSProp": lambda: {"params": [{"params": [t(2)]}], "lr": 0.1, "alpha": 0.9, "eps": 0.1, "weight_decay": 0.1,
+                              "momentum": 0.9, "centered": False},
+    "optim.CosineLR": lambda: {"optimizer": SGD, "T_max": 5, "eta_min": 0.0},
+    "optim.LinearWarmup": lambda: {"optimizer": SGD, "total_steps": 5, "start_factor": 0.1,
+                                   "after": optim.CosineLR(SGD, 5)},
+    "optim.clip_grad_norm_": lambda: {"parameters": [t(2)], "max_norm": 1.0, "error_if_nonfinite": False},
+    "Optimizer.load_state_dict": lambda: {"self": sgd(), "state_dict": state(sgd())},
+    "Schedule.load_state_dict": lambda: {"self": optim.MultiStepLR(sgd(), [1]), "state_dict": {"steps": 1}},
+    "LinearWarmup.load_state_dict": lambda: {"self": optim.LinearWarmup(sgd(), 1),
+                                             "state_dict": {"steps": 1, "base_lrs": [0.1]}},
 
     "models.cifar_net": lambda: {"depth": 8, "residual": True, "width": 2, "in_channels": 1, "num_classes": 2,
                                  "shortcut": "A", "batch_norm": True, "preactivation": False, "init": init.zeros_,
@@ -213,7 +228,13 @@ WITHOUT = {  # what the table lacks, and why
     "Module.take_name": "a module calls it on its parts when they are set",
     "Module.forward": "a subclass defines it",
     "Drawing.of": "draw() calls it on the diagrams that it made",
-    "optim.Optimizer": "a type for checkers",
+    "optim.Optimizer": "a base class: its subclasses are in the table",
+    "optim.Schedule": "a base class: its subclasses are in the table",
+    "Optimizer.update": "a subclass defines it; step() calls it",
+    "Optimizer.check_group": "a subclass defines it",
+    "Optimizer.kept": "a subclass's update calls it",
+    "Schedule.lr_after": "a subclass defines it; step() calls it",
+    "LinearWarmup.lr_after": "step() calls it",
     "optim.UpdateHook": "a type for checkers",
     **{f"models.{name}": "passes its options on to cifar_net or imagenet_net" for name in models.NAMED},
 }
@@ -223,7 +244,8 @@ JUNK = ["x", None, 1.5, True, -1, 0, [], {}, (), object(), [1, "a"], np.ones(3),
         "a\0b"]
 CALLED = {"init", "linear_init", "function", "if_"}  # what a function calls: errors of the call itself are the user's
 
-NUMBERS = {"lr", "momentum", "weight_decay", "gamma", "eps", "std", "gain", "rtol", "atol"}
+NUMBERS = {"lr", "momentum", "weight_decay", "gamma", "eps", "std", "gain", "rtol", "atol", "alpha", "eta_min",
+           "start_factor", "max_norm"}
 NAMES = {"shortcut", "stride_on", "activation", "split", "quantity", "when", "first", "stem"}
 REFUSED = {  # what an argument of this kind never takes
     "flag": ["no", "", None, [], 2, 1.0, float("nan"), np.ones(3), np.array(True), object()],
