@@ -34,12 +34,12 @@ class Adam(Optimizer):
         DTypeError: `params` holds something that is not a tensor with requires_grad=True.
     """
 
-    keeps = ("mean", "mean_square", "largest_mean_square")  # m, v, and with amsgrad the largest v
-    together = ("mean", "mean_square")
-    betas = Setting(pair_of_shares)
-    eps = Setting(number)
-    weight_decay = Setting(number)
-    amsgrad = Setting(flag)
+    keeps: tuple[str, ...] = ("mean", "mean_square", "largest_mean_square")  # m, v, and with amsgrad the largest v
+    together: tuple[str, ...] = ("mean", "mean_square")
+    betas: Setting[tuple[float, float]] = Setting(pair_of_shares)
+    eps: Setting[float] = Setting(number)
+    weight_decay: Setting[float] = Setting(number)
+    amsgrad: Setting[bool] = Setting(flag)
 
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-3,
                  betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0,

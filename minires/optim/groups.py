@@ -21,8 +21,8 @@ class Setting(Generic[Value]):
     """
 
     def __init__(self, check: Callable[[str, str, Any], Value]) -> None:
-        self.check = check
-        self.name = ""
+        self.check: Callable[[str, str, Any], Value] = check
+        self.name: str = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name

@@ -42,7 +42,7 @@ class Optimizer:
         hooks: a list of `UpdateHook`s: objects with `before_update(optimizer)` and `after_update(optimizer)`.
     """
 
-    lr = Setting(number)  # every optimizer has one; a subclass makes its other settings like it
+    lr: Setting[float] = Setting(number)  # every optimizer has one; a subclass makes its other settings like it
     keeps: tuple[str, ...] = ()  # the names of the arrays that a subclass keeps for each parameter
     together: tuple[str, ...] = ()  # those that its update counts on from the second step on, as on the number of steps
 

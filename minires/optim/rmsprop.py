@@ -33,12 +33,12 @@ class RMSProp(Optimizer):
         DTypeError: `params` holds something that is not a tensor with requires_grad=True.
     """
 
-    keeps = ("mean_square", "mean", "velocity")  # v; m if it is centered; b with momentum
-    alpha = Setting(share)
-    eps = Setting(number)
-    weight_decay = Setting(number)
-    momentum = Setting(number)
-    centered = Setting(flag)
+    keeps: tuple[str, ...] = ("mean_square", "mean", "velocity")  # v; m if it is centered; b with momentum
+    alpha: Setting[float] = Setting(share)
+    eps: Setting[float] = Setting(number)
+    weight_decay: Setting[float] = Setting(number)
+    momentum: Setting[float] = Setting(number)
+    centered: Setting[bool] = Setting(flag)
 
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 0.01, alpha: float = 0.99,
                  eps: float = 1e-8, weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False) -> None:

@@ -24,7 +24,7 @@ class Schedule:
         kind = type(self).__name__
         if not isinstance(optimizer, Optimizer):
             raise DTypeError(f"{kind}: got a {type(optimizer).__name__}, expected an optimizer, such as SGD(…)")
-        self.optimizer = optimizer
+        self.optimizer: Optimizer = optimizer
         self.steps: int = 0
         self.base_lrs: list[float] = [group["lr"] for group in optimizer.param_groups]
 
@@ -160,7 +160,7 @@ class LinearWarmup(Schedule):
         if after is not None and not (isinstance(after, Schedule) and after.optimizer is optimizer):
             raise DTypeError(f"LinearWarmup: after is {after!r}, expected a schedule of the same optimizer, such as "
                              "CosineLR(optimizer, …), or None")
-        self.after = after
+        self.after: Schedule | None = after
         for group in optimizer.param_groups:
             group["lr"] *= self.start_factor
 

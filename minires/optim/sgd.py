@@ -36,10 +36,10 @@ class SGD(Optimizer):
         DTypeError: `params` holds something that is not a tensor with requires_grad=True.
     """
 
-    keeps = ("velocity",)
-    momentum = Setting(number)
-    weight_decay = Setting(number)
-    nesterov = Setting(flag)
+    keeps: tuple[str, ...] = ("velocity",)
+    momentum: Setting[float] = Setting(number)
+    weight_decay: Setting[float] = Setting(number)
+    nesterov: Setting[bool] = Setting(flag)
 
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, momentum: float = 0.0,
                  weight_decay: float = 0.0, nesterov: bool = False) -> None:
