@@ -2,13 +2,14 @@
 from minires.nn import init
 from minires.nn.activation import ReLU, Sigmoid, Tanh
 from minires.nn.checkpointing import checkpoint
-from minires.nn.container import Sequential
+from minires.nn.container import ModuleDict, ModuleList, Sequential
 from minires.nn.convolution import Conv2d
 from minires.nn.identity import Identity
 from minires.nn.linear import Flatten, Linear
 from minires.nn.module import Module
 from minires.nn.normalization import BatchNorm2d
+from minires.nn.parameter import Parameter
 from minires.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 
 __all__ = ["AvgPool2d", "BatchNorm2d", "Conv2d", "Flatten", "GlobalAvgPool2d", "Identity", "Linear", "MaxPool2d", "Module",
-           "ReLU", "Sequential", "Sigmoid", "Tanh", "checkpoint", "init"]
+           "ModuleDict", "ModuleList", "Parameter", "ReLU", "Sequential", "Sigmoid", "Tanh", "checkpoint", "init"]
