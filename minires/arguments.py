@@ -73,13 +73,12 @@ def number(owner: str, argument: str, value: Any, smallest: float = 0.0, largest
         raise ArgumentError(f"{owner}: {argument} is {shown(value)}, which is too large for a float") from error
 
 
-def shape_of(owner: str, argument: str, value: Any) -> tuple[int, ...]:
-    """A shape of positive lengths, batch included, or an ArgumentError; a bare integer is a shape of one axis."""
+def shape_of(owner: str, argument: str, value: Any, example: str = "(1, 3, 32, 32), batch included") -> tuple[int, ...]:
+    """A shape of positive lengths, or an ArgumentError that gives an example; a bare integer is a shape of one axis."""
     shape = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if not shape or not all(is_whole_number(n, 1) for n in shape):
-        raise ArgumentError(f"{owner}: {argument} is {shown(value)}, expected positive integers such as (1, 3, 32, 32), "
-                            "batch included")
-    return shape
+        raise ArgumentError(f"{owner}: {argument} is {shown(value)}, expected positive integers such as {example}")
+    return tuple([int(n) for n in shape])
 
 
 def flag(owner: str, argument: str, value: Any) -> bool:

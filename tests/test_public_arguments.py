@@ -105,6 +105,9 @@ CALLS = {
     "ops.batch_norm": lambda: {"x": t(4, 2, 3, 3), "weight": t(2), "bias": t(2), "running_mean": np.zeros(2, np.float32),
                                "running_var": np.ones(2, np.float32), "training": True, "momentum": 0.1, "eps": 1e-5,
                                "freeze_statistics": False},
+    "ops.layer_norm": lambda: {"x": t(2, 3), "normalized_shape": 3, "weight": t(3), "bias": t(3), "eps": 1e-5},
+    "ops.group_norm": lambda: {"x": t(2, 4, 3), "num_groups": 2, "weight": t(4), "bias": t(4), "eps": 1e-5},
+    "ops.rms_norm": lambda: {"x": t(2, 3), "normalized_shape": [3], "weight": t(3), "eps": 1e-5},
     "ops.cross_entropy": lambda: {"logits": t(2, 3), "labels": [0, 1]},
     "ops.global_avg_pool2d": lambda: {"x": t(2, 2, 4, 4)},
     "ops.reshape": lambda: {"x": t(2, 3), "shape": (3, 2)},
@@ -129,6 +132,9 @@ CALLS = {
                           "groups": 1, "bias": True, "generator": G},
     "nn.Linear": lambda: {"in_features": 3, "out_features": 4, "bias": True, "generator": G},
     "nn.BatchNorm2d": lambda: {"num_features": 3, "eps": 1e-5, "momentum": 0.1},
+    "nn.LayerNorm": lambda: {"normalized_shape": 3, "eps": 1e-5, "elementwise_affine": True, "bias": False},
+    "nn.GroupNorm": lambda: {"num_groups": 2, "num_channels": 4, "eps": 1e-5, "affine": True},
+    "nn.RMSNorm": lambda: {"normalized_shape": (3,), "eps": 1e-5, "elementwise_affine": True},
     "nn.MaxPool2d": pooling,
     "nn.AvgPool2d": pooling,
     "nn.Sequential": lambda: {"*modules": (nn.ReLU(), nn.ReLU())},
@@ -264,6 +270,7 @@ REFUSED = {  # what an argument of this kind never takes
 
 
 OTHERWISE = {("ops.shortcut_add", "shortcut"), ("data.standardize", "std"),  # of another kind than the name says
+             ("ops.rms_norm", "eps"), ("nn.RMSNorm", "eps"),  # None has a meaning
              ("init.zeros_", "generator"), ("init.ones_", "generator")}  # draw nothing, and look at none
 
 

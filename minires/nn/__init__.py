@@ -7,9 +7,12 @@ from minires.nn.convolution import Conv2d
 from minires.nn.identity import Identity
 from minires.nn.linear import Flatten, Linear
 from minires.nn.module import Module
-from minires.nn.normalization import BatchNorm2d
+from minires.nn.normalization import BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
 from minires.nn.parameter import Parameter
 from minires.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 
-__all__ = ["AvgPool2d", "BatchNorm2d", "Conv2d", "Flatten", "GlobalAvgPool2d", "Identity", "Linear", "MaxPool2d", "Module",
-           "ModuleDict", "ModuleList", "Parameter", "ReLU", "Sequential", "Sigmoid", "Tanh", "checkpoint", "init"]
+__all__ = [
+    "AvgPool2d", "BatchNorm2d", "Conv2d", "Flatten", "GlobalAvgPool2d", "GroupNorm", "Identity", "LayerNorm", "Linear",
+    "MaxPool2d", "Module", "ModuleDict", "ModuleList", "Parameter", "RMSNorm", "ReLU", "Sequential", "Sigmoid", "Tanh",
+    "checkpoint", "init",
+]

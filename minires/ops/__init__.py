@@ -5,6 +5,7 @@ from minires.ops.conversion import cast, to_device
 from minires.ops.convolution import conv2d
 from minires.ops.elementwise import exp, log
 from minires.ops.fully_connected import linear
+from minires.ops.layer_normalization import group_norm, layer_norm, rms_norm
 from minires.ops.loss import cross_entropy
 from minires.ops.normalization import batch_norm
 from minires.ops.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
@@ -14,7 +15,7 @@ from minires.ops.shortcut import shortcut_add, zero_pad_shortcut
 
 __all__ = [
     "add", "avg_pool2d", "batch_norm", "cast", "conv2d", "cross_entropy", "divide", "exp", "flatten",
-    "global_avg_pool2d", "index", "linear", "log", "matmul", "max", "max_pool2d", "mean", "multiply", "negate", "power",
-    "relu", "reshape", "shortcut_add", "sigmoid", "subtract", "sum", "tanh", "to_device", "transpose",
-    "zero_pad_shortcut",
+    "global_avg_pool2d", "group_norm", "index", "layer_norm", "linear", "log", "matmul", "max", "max_pool2d", "mean",
+    "multiply", "negate", "power", "relu", "reshape", "rms_norm", "shortcut_add", "sigmoid", "subtract", "sum", "tanh",
+    "to_device", "transpose", "zero_pad_shortcut",
 ]

@@ -19,6 +19,7 @@ from minires.ops.conversion import Cast, ToDevice
 from minires.ops.convolution import Conv2d
 from minires.ops.elementwise import Exp, Log
 from minires.ops.fully_connected import Linear
+from minires.ops.layer_normalization import GroupNorm, LayerNorm, RMSNorm
 from minires.ops.loss import CrossEntropy
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
@@ -96,6 +97,11 @@ CASES = [
     Case(BatchNorm, "training", batch_norm(True), (normal(4, 3, 2, 2), normal(3), normal(3))),
     Case(BatchNorm, "eval", batch_norm(False), (normal(4, 3, 2, 2), normal(3), normal(3))),
     Case(BatchNorm, "training, (N, C)", batch_norm(True), (normal(4, 3), normal(3), normal(3))),
+    Case(LayerNorm, "", lambda x, w, b: ops.layer_norm(x, 4, w, b), (normal(2, 3, 4), normal(4), normal(4))),
+    Case(LayerNorm, "two axes, no bias", lambda x, w: ops.layer_norm(x, (3, 2), w), (normal(4, 3, 2), normal(3, 2))),
+    Case(GroupNorm, "", lambda x, w, b: ops.group_norm(x, 2, w, b), (normal(2, 4, 3, 2), normal(4), normal(4))),
+    Case(GroupNorm, "(N, C), no weight", lambda x: ops.group_norm(x, 2), (normal(2, 6),)),
+    Case(RMSNorm, "", lambda x, w: ops.rms_norm(x, 4, w), (normal(2, 3, 4), normal(4))),
     Case(Conv2d, "padding", conv2d(1, 1), (normal(2, 2, 4, 3), normal(3, 2, 3, 3), normal(3))),
     Case(Conv2d, "stride", conv2d(2, 1), (normal(2, 2, 5, 4), normal(3, 2, 3, 2), normal(3))),
     Case(Conv2d, "dilation", conv2d(1, 0, 2), (normal(2, 2, 5, 6), normal(3, 2, 2, 3), normal(3))),

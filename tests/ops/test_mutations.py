@@ -23,6 +23,7 @@ from minires.ops.conversion import Cast, ToDevice
 from minires.ops.convolution import Conv2d
 from minires.ops.elementwise import Exp, Log
 from minires.ops.fully_connected import Linear
+from minires.ops.layer_normalization import GroupNorm, LayerNorm, RMSNorm
 from minires.ops.loss import CrossEntropy
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
@@ -64,6 +65,9 @@ SQUARE_CASES = [
     Case(BatchNorm, "square", batch_norm(True), (normal(2, 3, 3, 3), normal(3), normal(3))),
     Case(BatchNorm, "square (N, C)", batch_norm(True), (normal(3, 3), normal(3), normal(3))),
     Case(BatchNorm, "square, eval", batch_norm(False), (normal(2, 3, 3, 3), normal(3), normal(3))),
+    Case(LayerNorm, "square", lambda x, w, b: ops.layer_norm(x, 3, w, b), (normal(3, 3, 3), normal(3), normal(3))),
+    Case(GroupNorm, "square", lambda x, w, b: ops.group_norm(x, 2, w, b), (normal(2, 4, 3, 3), normal(4), normal(4))),
+    Case(RMSNorm, "square", lambda x, w: ops.rms_norm(x, (3, 3), w), (normal(3, 3, 3), normal(3, 3))),
     Case(Conv2d, "square", conv2d(1, 1), (normal(1, 2, 4, 4), normal(3, 2, 3, 3), normal(3))),
     Case(Conv2d, "square, stride", conv2d(2, 1), (normal(1, 2, 4, 4), normal(3, 2, 2, 2), normal(3))),
 ]
@@ -216,6 +220,44 @@ def x_not_normalised_in_dweight(op, dy, right):
     return dx, (dy * op.saved[0]).sum(axis=tuple(i for i in range(dy.ndim) if i != 1)), dbias
 
 
+def mean_held(op, dy, right):
+    """The path through the mean dropped: its share of dx is put back."""
+    dx, *others = right(op, dy)
+    x, weight, _, inv_std = op.saved
+    dx_hat = dy if weight is None else dy * own_weight(op, weight, dy)
+    if isinstance(op, GroupNorm):
+        return (op.in_groups(dx) + op.in_groups(dx_hat).mean(axis=2, keepdims=True) * inv_std).reshape(x.shape), *others
+    axes = tuple(range(-len(op.normalized_shape), 0))
+    return dx + dx_hat.mean(axis=axes, keepdims=True) * inv_std, *others
+
+
+def own_weight(op, weight, dy):
+    """The weight, lined up with dy."""
+    return weight.reshape((-1,) + (1,) * (dy.ndim - 2)) if isinstance(op, GroupNorm) else weight
+
+
+def statistics_held(op, dy, right):
+    """As in evaluation of a batch norm: dx = dx_hat · inv_std."""
+    x, weight, *_, inv = op.saved
+    dx_hat = dy if weight is None else dy * own_weight(op, weight, dy)
+    _, *others = right(op, dy)
+    if isinstance(op, GroupNorm):
+        return (op.in_groups(dx_hat) * inv).reshape(x.shape), *others
+    return dx_hat * inv, *others
+
+
+def weight_left_out(op, dy, right):
+    x, weight, *rest = op.saved
+    op.saved = x, np.ones_like(weight), *rest
+    return right(op, dy)
+
+
+def x_in_place_of_x_hat(op, dy, right):
+    dx, dweight, *others = right(op, dy)
+    summed = (0, *range(2, dy.ndim)) if isinstance(op, GroupNorm) else tuple(range(dy.ndim - dweight.ndim))
+    return dx, (dy * op.saved[0]).sum(axis=summed), *others
+
+
 def kernel_not_turned(op, dy, right):
     x, weight, g = op.saved
     op.saved = x, weight[:, :, ::-1, ::-1], g  # it is turned once more; dweight does not depend on it
@@ -298,6 +340,10 @@ OWN_WAYS = {
         (training_in_place_of_evaluation, ["eval", "square, eval"]),
         (weight_forgotten, None), (x_not_normalised_in_dweight, None), (mean_in_dbias, None),
     ],
+    LayerNorm: [(mean_held, None), (statistics_held, None), (weight_left_out, None), (x_in_place_of_x_hat, None)],
+    GroupNorm: [(mean_held, None), (statistics_held, None), (weight_left_out, ["", "square"]),
+                (x_in_place_of_x_hat, ["", "square"])],
+    RMSNorm: [(statistics_held, None), (weight_left_out, None), (x_in_place_of_x_hat, None)],
     Conv2d: [
         *[(way, ["padding", "stride", "dilation", "groups", "square", "square, stride", "all different",
                  "all different, groups"])
