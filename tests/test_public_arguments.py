@@ -108,6 +108,8 @@ CALLS = {
     "ops.layer_norm": lambda: {"x": t(2, 3), "normalized_shape": 3, "weight": t(3), "bias": t(3), "eps": 1e-5},
     "ops.group_norm": lambda: {"x": t(2, 4, 3), "num_groups": 2, "weight": t(4), "bias": t(4), "eps": 1e-5},
     "ops.rms_norm": lambda: {"x": t(2, 3), "normalized_shape": [3], "weight": t(3), "eps": 1e-5},
+    "ops.dropout": lambda: {"x": t(2, 3), "p": 0.5, "training": True, "generator": np.random.default_rng(0)},
+    "ops.embedding": lambda: {"indices": [0, 1], "weight": t(2, 3)},
     "ops.cross_entropy": lambda: {"logits": t(2, 3), "labels": [0, 1]},
     "ops.global_avg_pool2d": lambda: {"x": t(2, 2, 4, 4)},
     "ops.reshape": lambda: {"x": t(2, 3), "shape": (3, 2)},
@@ -135,6 +137,8 @@ CALLS = {
     "nn.LayerNorm": lambda: {"normalized_shape": 3, "eps": 1e-5, "elementwise_affine": True, "bias": False},
     "nn.GroupNorm": lambda: {"num_groups": 2, "num_channels": 4, "eps": 1e-5, "affine": True},
     "nn.RMSNorm": lambda: {"normalized_shape": (3,), "eps": 1e-5, "elementwise_affine": True},
+    "nn.Dropout": lambda: {"p": 0.5, "seed": 0},
+    "nn.Embedding": lambda: {"num_embeddings": 3, "embedding_dim": 2, "generator": G},
     "nn.MaxPool2d": pooling,
     "nn.AvgPool2d": pooling,
     "nn.Sequential": lambda: {"*modules": (nn.ReLU(), nn.ReLU())},
@@ -254,7 +258,7 @@ JUNK = ["x", None, 1.5, True, -1, 0, [], {}, (), object(), [1, "a"], np.ones(3),
 CALLED = {"init", "linear_init", "function", "if_"}  # what a function calls: errors of the call itself are the user's
 
 NUMBERS = {"lr", "momentum", "weight_decay", "gamma", "eps", "std", "gain", "rtol", "atol", "alpha", "eta_min",
-           "start_factor", "max_norm"}
+           "start_factor", "max_norm", "p"}
 NAMES = {"shortcut", "stride_on", "activation", "split", "quantity", "when", "first", "stem"}
 REFUSED = {  # what an argument of this kind never takes
     "flag": ["no", "", None, [], 2, 1.0, float("nan"), np.ones(3), np.array(True), object()],

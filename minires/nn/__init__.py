@@ -4,6 +4,8 @@ from minires.nn.activation import ReLU, Sigmoid, Tanh
 from minires.nn.checkpointing import checkpoint
 from minires.nn.container import ModuleDict, ModuleList, Sequential
 from minires.nn.convolution import Conv2d
+from minires.nn.dropout import Dropout
+from minires.nn.embedding import Embedding
 from minires.nn.identity import Identity
 from minires.nn.linear import Flatten, Linear
 from minires.nn.module import Module
@@ -12,7 +14,7 @@ from minires.nn.parameter import Parameter
 from minires.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 
 __all__ = [
-    "AvgPool2d", "BatchNorm2d", "Conv2d", "Flatten", "GlobalAvgPool2d", "GroupNorm", "Identity", "LayerNorm", "Linear",
-    "MaxPool2d", "Module", "ModuleDict", "ModuleList", "Parameter", "RMSNorm", "ReLU", "Sequential", "Sigmoid", "Tanh",
-    "checkpoint", "init",
+    "AvgPool2d", "BatchNorm2d", "Conv2d", "Dropout", "Embedding", "Flatten", "GlobalAvgPool2d", "GroupNorm", "Identity",
+    "LayerNorm", "Linear", "MaxPool2d", "Module", "ModuleDict", "ModuleList", "Parameter", "RMSNorm", "ReLU", "Sequential",
+    "Sigmoid", "Tanh", "checkpoint", "init",
 ]

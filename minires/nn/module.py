@@ -46,6 +46,7 @@ class Module:
             position, then those by keyword.
     """
 
+    is_drawn_as_weight: bool = True  # does `nn.init.initialize_` draw what is called "weight", if it has two axes or more?
     path: str
     is_named_by_parent: bool
     training: bool

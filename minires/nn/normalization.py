@@ -67,6 +67,8 @@ class LayerNorm(Module):
         ArgumentError: `normalized_shape` holds no positive integers, `eps` is negative, or a flag is neither True nor False.
     """
 
+    is_drawn_as_weight = False
+
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
                  bias: bool = True):
         super().__init__()
@@ -138,6 +140,8 @@ class RMSNorm(Module):
         ArgumentError: `normalized_shape` holds no positive integers, `eps` is negative, or the flag is neither True nor
             False.
     """
+
+    is_drawn_as_weight = False
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True):
         super().__init__()

@@ -33,6 +33,7 @@ def test_the_gradient_agrees_with_numerical_derivatives_taken_on_the_device(case
 
 
 UPLOADS = {"CrossEntropy": 1,  # the labels
+           "Dropout": 1, "Embedding repeated": 1,  # the mask, the indices
            "Index taken twice": 2,  # the list of indices, in forward and in backward
            "BatchNorm training": 2, "BatchNorm training, (N, C)": 2, "BatchNorm eval": 2}  # made by the case
 

@@ -17,7 +17,9 @@ from minires.ops.activation import ReLU, Sigmoid, Tanh
 from minires.ops.arithmetic import Add, Divide, MatMul, Multiply, Negate, Power, Subtract
 from minires.ops.conversion import Cast, ToDevice
 from minires.ops.convolution import Conv2d
+from minires.ops.dropout import Dropout
 from minires.ops.elementwise import Exp, Log
+from minires.ops.embedding import Embedding
 from minires.ops.fully_connected import Linear
 from minires.ops.layer_normalization import GroupNorm, LayerNorm, RMSNorm
 from minires.ops.loss import CrossEntropy
@@ -57,6 +59,10 @@ def conv2d(*arguments):
     def function(x, weight, bias=None):
         return ops.conv2d(x, weight, bias, *arguments)
     return function
+
+
+def dropout(x):
+    return ops.dropout(x, 0.4, generator=np.random.default_rng(0))
 
 
 CASES = [
@@ -102,6 +108,8 @@ CASES = [
     Case(GroupNorm, "", lambda x, w, b: ops.group_norm(x, 2, w, b), (normal(2, 4, 3, 2), normal(4), normal(4))),
     Case(GroupNorm, "(N, C), no weight", lambda x: ops.group_norm(x, 2), (normal(2, 6),)),
     Case(RMSNorm, "", lambda x, w: ops.rms_norm(x, 4, w), (normal(2, 3, 4), normal(4))),
+    Case(Dropout, "", dropout, (normal(3, 4),)),
+    Case(Embedding, "repeated", lambda w: ops.embedding([[2, 0, 2], [1, 2, 3]], w), (normal(4, 3),)),
     Case(Conv2d, "padding", conv2d(1, 1), (normal(2, 2, 4, 3), normal(3, 2, 3, 3), normal(3))),
     Case(Conv2d, "stride", conv2d(2, 1), (normal(2, 2, 5, 4), normal(3, 2, 3, 2), normal(3))),
     Case(Conv2d, "dilation", conv2d(1, 0, 2), (normal(2, 2, 5, 6), normal(3, 2, 2, 3), normal(3))),

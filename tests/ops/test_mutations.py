@@ -21,7 +21,9 @@ from minires.ops.activation import ReLU, Sigmoid, Tanh
 from minires.ops.arithmetic import Add, Divide, MatMul, Multiply, Negate, Power, Subtract
 from minires.ops.conversion import Cast, ToDevice
 from minires.ops.convolution import Conv2d
+from minires.ops.dropout import Dropout
 from minires.ops.elementwise import Exp, Log
+from minires.ops.embedding import Embedding
 from minires.ops.fully_connected import Linear
 from minires.ops.layer_normalization import GroupNorm, LayerNorm, RMSNorm
 from minires.ops.loss import CrossEntropy
@@ -30,7 +32,7 @@ from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minires.ops.reduction import Max, Mean, Sum
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
 from minires.ops.shortcut import ShortcutAdd, ZeroPadShortcut
-from tests.ops.test_every_op import CASES, Case, batch_norm, conv2d, normal, op_classes, positive
+from tests.ops.test_every_op import CASES, Case, batch_norm, conv2d, dropout, normal, op_classes, positive
 
 # Beside the table of all ops: square shapes, which a transposed gradient fits, and lengths that all differ.
 SQUARE_CASES = [
@@ -68,6 +70,8 @@ SQUARE_CASES = [
     Case(LayerNorm, "square", lambda x, w, b: ops.layer_norm(x, 3, w, b), (normal(3, 3, 3), normal(3), normal(3))),
     Case(GroupNorm, "square", lambda x, w, b: ops.group_norm(x, 2, w, b), (normal(2, 4, 3, 3), normal(4), normal(4))),
     Case(RMSNorm, "square", lambda x, w: ops.rms_norm(x, (3, 3), w), (normal(3, 3, 3), normal(3, 3))),
+    Case(Dropout, "square", dropout, (normal(4, 4),)),
+    Case(Embedding, "square", lambda w: ops.embedding([0, 2, 2], w), (normal(3, 3),)),
     Case(Conv2d, "square", conv2d(1, 1), (normal(1, 2, 4, 4), normal(3, 2, 3, 3), normal(3))),
     Case(Conv2d, "square, stride", conv2d(2, 1), (normal(1, 2, 4, 4), normal(3, 2, 2, 2), normal(3))),
 ]
@@ -258,6 +262,31 @@ def x_in_place_of_x_hat(op, dy, right):
     return dx, (dy * op.saved[0]).sum(axis=summed), *others
 
 
+def everything_kept(op, dy, right):
+    return dy / (1 - op.p)
+
+
+def not_scaled(op, dy, right):
+    return dy * op.saved
+
+
+def another_mask(op, dy, right):
+    op.saved = ~op.saved
+    return right(op, dy)
+
+
+def repeated_row_counts_once(op, dy, right):
+    indices, shape = op.saved
+    dweight = np.zeros(shape)
+    dweight[indices] = dy
+    return dweight
+
+
+def shared_by_the_uses(op, dy, right):
+    indices, shape = op.saved
+    return right(op, dy) / np.maximum(np.bincount(indices.reshape(-1), minlength=shape[0]), 1)[:, None]
+
+
 def kernel_not_turned(op, dy, right):
     x, weight, g = op.saved
     op.saved = x, weight[:, :, ::-1, ::-1], g  # it is turned once more; dweight does not depend on it
@@ -344,6 +373,8 @@ OWN_WAYS = {
     GroupNorm: [(mean_held, None), (statistics_held, None), (weight_left_out, ["", "square"]),
                 (x_in_place_of_x_hat, ["", "square"])],
     RMSNorm: [(statistics_held, None), (weight_left_out, None), (x_in_place_of_x_hat, None)],
+    Dropout: [(everything_kept, None), (not_scaled, None), (another_mask, None)],
+    Embedding: [(repeated_row_counts_once, None), (shared_by_the_uses, None)],
     Conv2d: [
         *[(way, ["padding", "stride", "dilation", "groups", "square", "square, stride", "all different",
                  "all different, groups"])

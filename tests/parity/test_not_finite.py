@@ -49,6 +49,8 @@ THEIRS = {
     "GroupNorm": lambda x, w, b: functional.group_norm(x, 2, w, b),
     "GroupNorm (N, C), no weight": lambda x: functional.group_norm(x, 2),
     "RMSNorm": lambda x, w: functional.rms_norm(x, (4,), w),
+    "Dropout": lambda x: x * torch.from_numpy((np.random.default_rng(0).random((3, 4), np.float32) >= 0.4) / 0.6),
+    "Embedding repeated": lambda w: functional.embedding(torch.tensor([[2, 0, 2], [1, 2, 3]]), w),
     "Conv2d padding": conv2d(1, 1), "Conv2d stride": conv2d(2, 1), "Conv2d dilation": conv2d(1, 0, 2),
     "Conv2d groups": conv2d(1, 1, 1, 2), "Conv2d 1 x 1, no bias": conv2d(), "Conv2d 4 at once": conv2d(1, 1),
     "Conv2d 2 at once": conv2d(1, 1), "Conv2d stride, 2 at once": conv2d(2, 1), "Conv2d 5 x 5": conv2d(1, 2),
