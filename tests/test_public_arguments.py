@@ -110,6 +110,11 @@ CALLS = {
     "ops.rms_norm": lambda: {"x": t(2, 3), "normalized_shape": [3], "weight": t(3), "eps": 1e-5},
     "ops.dropout": lambda: {"x": t(2, 3), "p": 0.5, "training": True, "generator": np.random.default_rng(0)},
     "ops.embedding": lambda: {"indices": [0, 1], "weight": t(2, 3)},
+    "ops.conv1d": lambda: {"x": t(2, 2, 5), "weight": t(4, 1, 3), "bias": t(4), "stride": 1, "padding": 0, "dilation": 1,
+                           "groups": 2},
+    "ops.conv_transpose2d": lambda: {"x": t(2, 2, 3, 3), "weight": t(2, 4, 3, 3), "bias": t(4), "stride": 2, "padding": 0,
+                                     "output_padding": 1, "groups": 1, "dilation": 1},
+    "ops.upsample": lambda: {"x": t(2, 2, 3, 3), "scale_factor": 2, "mode": "bilinear"},
     "ops.cross_entropy": lambda: {"logits": t(2, 3), "labels": [0, 1]},
     "ops.global_avg_pool2d": lambda: {"x": t(2, 2, 4, 4)},
     "ops.reshape": lambda: {"x": t(2, 3), "shape": (3, 2)},
@@ -139,6 +144,11 @@ CALLS = {
     "nn.RMSNorm": lambda: {"normalized_shape": (3,), "eps": 1e-5, "elementwise_affine": True},
     "nn.Dropout": lambda: {"p": 0.5, "seed": 0},
     "nn.Embedding": lambda: {"num_embeddings": 3, "embedding_dim": 2, "generator": G},
+    "nn.Conv1d": lambda: {"in_channels": 2, "out_channels": 4, "kernel_size": 3, "stride": 1, "padding": 0, "dilation": 1,
+                          "groups": 1, "bias": True, "generator": G},
+    "nn.ConvTranspose2d": lambda: {"in_channels": 2, "out_channels": 4, "kernel_size": 3, "stride": 1, "padding": 0,
+                                   "output_padding": 0, "groups": 1, "bias": True, "dilation": 1, "generator": G},
+    "nn.Upsample": lambda: {"scale_factor": 2, "mode": "nearest"},
     "nn.MaxPool2d": pooling,
     "nn.AvgPool2d": pooling,
     "nn.Sequential": lambda: {"*modules": (nn.ReLU(), nn.ReLU())},
@@ -259,7 +269,7 @@ CALLED = {"init", "linear_init", "function", "if_"}  # what a function calls: er
 
 NUMBERS = {"lr", "momentum", "weight_decay", "gamma", "eps", "std", "gain", "rtol", "atol", "alpha", "eta_min",
            "start_factor", "max_norm", "p"}
-NAMES = {"shortcut", "stride_on", "activation", "split", "quantity", "when", "first", "stem"}
+NAMES = {"shortcut", "stride_on", "activation", "split", "quantity", "when", "first", "stem", "mode"}
 REFUSED = {  # what an argument of this kind never takes
     "flag": ["no", "", None, [], 2, 1.0, float("nan"), np.ones(3), np.array(True), object()],
     "path": [0, 1, True, 1.5, b"a", ["a"], {}, "a\0b"],
@@ -274,6 +284,7 @@ REFUSED = {  # what an argument of this kind never takes
 
 
 OTHERWISE = {("ops.shortcut_add", "shortcut"), ("data.standardize", "std"),  # of another kind than the name says
+             ("Module.train", "mode"),
              ("ops.rms_norm", "eps"), ("nn.RMSNorm", "eps"),  # None has a meaning
              ("init.zeros_", "generator"), ("init.ones_", "generator")}  # draw nothing, and look at none
 

@@ -3,7 +3,7 @@ from minires.nn import init
 from minires.nn.activation import ReLU, Sigmoid, Tanh
 from minires.nn.checkpointing import checkpoint
 from minires.nn.container import ModuleDict, ModuleList, Sequential
-from minires.nn.convolution import Conv2d
+from minires.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
 from minires.nn.dropout import Dropout
 from minires.nn.embedding import Embedding
 from minires.nn.identity import Identity
@@ -12,9 +12,10 @@ from minires.nn.module import Module
 from minires.nn.normalization import BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
 from minires.nn.parameter import Parameter
 from minires.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from minires.nn.upsampling import Upsample
 
 __all__ = [
-    "AvgPool2d", "BatchNorm2d", "Conv2d", "Dropout", "Embedding", "Flatten", "GlobalAvgPool2d", "GroupNorm", "Identity",
-    "LayerNorm", "Linear", "MaxPool2d", "Module", "ModuleDict", "ModuleList", "Parameter", "RMSNorm", "ReLU", "Sequential",
-    "Sigmoid", "Tanh", "checkpoint", "init",
+    "AvgPool2d", "BatchNorm2d", "Conv1d", "Conv2d", "ConvTranspose2d", "Dropout", "Embedding", "Flatten", "GlobalAvgPool2d",
+    "GroupNorm", "Identity", "LayerNorm", "Linear", "MaxPool2d", "Module", "ModuleDict", "ModuleList", "Parameter",
+    "RMSNorm", "ReLU", "Sequential", "Sigmoid", "Tanh", "Upsample", "checkpoint", "init",
 ]

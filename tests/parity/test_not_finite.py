@@ -51,6 +51,12 @@ THEIRS = {
     "RMSNorm": lambda x, w: functional.rms_norm(x, (4,), w),
     "Dropout": lambda x: x * torch.from_numpy((np.random.default_rng(0).random((3, 4), np.float32) >= 0.4) / 0.6),
     "Embedding repeated": lambda w: functional.embedding(torch.tensor([[2, 0, 2], [1, 2, 3]]), w),
+    "Conv1d stride": lambda x, w, b: functional.conv1d(x, w, b, 2, 1),
+    "Conv1d dilation, groups, no bias": lambda x, w: functional.conv1d(x, w, None, 1, 1, 2, 2),
+    "ConvTranspose2d stride": lambda x, w, b: functional.conv_transpose2d(x, w, b, 2, 1, 1),
+    "ConvTranspose2d dilation, groups, no bias":
+        lambda x, w: functional.conv_transpose2d(x, w, None, 1, (0, 1), (1, 0), 2, (2, 1)),
+    "UpsampleNearest": lambda x: functional.interpolate(x, scale_factor=(2, 3)),
     "Conv2d padding": conv2d(1, 1), "Conv2d stride": conv2d(2, 1), "Conv2d dilation": conv2d(1, 0, 2),
     "Conv2d groups": conv2d(1, 1, 1, 2), "Conv2d 1 x 1, no bias": conv2d(), "Conv2d 4 at once": conv2d(1, 1),
     "Conv2d 2 at once": conv2d(1, 1), "Conv2d stride, 2 at once": conv2d(2, 1), "Conv2d 5 x 5": conv2d(1, 2),
@@ -58,6 +64,7 @@ THEIRS = {
     "Conv2d wide, groups": conv2d(1, 1, 1, 2), "Conv2d a row": conv2d(),
 }
 NOT_THEIRS = {"Max axis",  # amax shares a gradient of inf as inf · 0, and max(axis) picks one of several
+              "UpsampleBilinear",  # PyTorch also takes the neighbour whose share is 0, and 0 · inf is NaN
               "Index slices", "ToDevice", "ZeroPadShortcut stride"}  # PyTorch has no negative steps, nor the others
 
 
