@@ -428,30 +428,20 @@ TRAINED = ("residual, batch norm", "α = 1/sqrt(L)", "SkipInit", "Fixup", "resid
 TRAINED_SEEDS = options.seeds[:3]
 
 
-class TwoRates:
-    """Stochastic gradient descent in which the single numbers have a tenth of the learning rate of the kernels."""
-
-    def __init__(self, parameters):
-        parameters = list(parameters)
-        self.parts = [mr.optim.SGD([p for p in parameters if p.size > 1], LEARNING_RATE, MOMENTUM),
-                      mr.optim.SGD([p for p in parameters if p.size == 1], LEARNING_RATE / 10, MOMENTUM)]
-
-    def zero_grad(self):
-        """As `optim.SGD`."""
-        for part in self.parts:
-            part.zero_grad()
-
-    def step(self):
-        """As `optim.SGD`."""
-        for part in self.parts:
-            part.step()
+def optimizer_of(name, net):
+    """Stochastic gradient descent; for Fixup, the single numbers have a tenth of the learning rate of the kernels."""
+    parameters = list(net.parameters())
+    groups: list[dict] = [{"params": parameters}]
+    if name == "Fixup":
+        groups = [{"params": [p for p in parameters if p.size > 1]},
+                  {"params": [p for p in parameters if p.size == 1], "lr": LEARNING_RATE / 10}]
+    return mr.optim.SGD(groups, LEARNING_RATE, MOMENTUM)
 
 
 def train(name, seed):
     """The loss before each step, (steps,); infinite from where it is not finite on."""
     net = NETS[name](TRAIN_DEPTH, seed).to(options.device)
-    optimizer = (TwoRates(net.parameters()) if name == "Fixup"
-                 else mr.optim.SGD(net.parameters(), LEARNING_RATE, MOMENTUM))
+    optimizer = optimizer_of(name, net)
     losses = np.full(STEPS, math.inf)
     batches = iter(mr.data.Batches(images, labels, BATCH_SIZE, seed=seed))
     with np.errstate(over="ignore", invalid="ignore"):          # a net that explodes overflows float32

@@ -66,27 +66,29 @@ def number(owner: str, argument: str, value: Any, smallest: float = 0.0, largest
     is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     try:
         given = float(value) if is_number else math.nan
-    except OverflowError:  # of an integer of more than 308 digits
-        given = math.inf
+    except OverflowError:  # of an integer of more than 308 digits, which is no infinity either
+        given = math.nan
     if not smallest <= given <= largest or (largest == FINITE and given == -math.inf):
-        if largest < FINITE:
-            expected = f"a number from {smallest:g} to {largest:g}"
-        elif smallest > -math.inf:
-            least = "that is not negative" if smallest == 0 else f"of at least {smallest:g}"
-            expected = f"a finite number {least}"
-        else:
-            expected = "a finite number"
-        raise ArgumentError(f"{owner}: {argument} is {shown(value)}, expected {expected}")
+        raise ArgumentError(f"{owner}: {argument} is {shown(value)}, expected {_range_in_words(smallest, largest)}")
     return given
 
 
-def shape_of(owner: str, argument: str, value: Any) -> tuple[int, ...]:
-    """A shape of positive lengths, batch included, or an ArgumentError; a bare integer is a shape of one axis."""
+def _range_in_words(smallest, largest):
+    """"a finite number that is not negative", and the like."""
+    if largest < FINITE:
+        return f"a number from {smallest:g} to {largest:g}"
+    kind = "a finite number" if largest == FINITE else "a number"
+    if smallest > -math.inf:
+        return f"{kind} that is not negative" if smallest == 0 else f"{kind} of at least {smallest:g}"
+    return kind if largest == FINITE else f"{kind} that is not NaN"
+
+
+def shape_of(owner: str, argument: str, value: Any, example: str = "(1, 3, 32, 32), batch included") -> tuple[int, ...]:
+    """A shape of positive lengths, or an ArgumentError that gives an example; a bare integer is a shape of one axis."""
     shape = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if not shape or not all(is_whole_number(n, 1) for n in shape):
-        raise ArgumentError(f"{owner}: {argument} is {shown(value)}, expected positive integers such as (1, 3, 32, 32), "
-                            "batch included")
-    return shape
+        raise ArgumentError(f"{owner}: {argument} is {shown(value)}, expected positive integers such as {example}")
+    return tuple([int(n) for n in shape])
 
 
 def flag(owner: str, argument: str, value: Any) -> bool:

@@ -41,7 +41,7 @@ class ArgumentError(MiniresError, ValueError):
 
 
 class PlaceError(ArgumentError, IndexError):
-    """A `Sequential` has no module at this place."""
+    """There is nothing at this place: no module of a `Sequential`, no row of an embedding."""
 
 
 class UnknownNameError(MiniresError, ValueError):

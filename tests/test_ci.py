@@ -87,8 +87,9 @@ def toy(tmp_path):
     pytest.importorskip("cosmic_ray")
 
     def judge(tests, may_live="", sample=100):
-        files = {"minires/__init__.py": "", "minires/text/least.py": TOY, "minires/ops/double.py": TOY_OP, "tests/text/test_least.py": tests,
-                 ".ci/mutants.py": (CI / "mutants.py").read_text(encoding="utf-8"), ".ci/mutants_that_may_live.txt": may_live,
+        files = {"minires/__init__.py": "", "minires/text/least.py": TOY, "minires/ops/double.py": TOY_OP,
+                 "tests/text/test_least.py": tests, ".ci/mutants.py": (CI / "mutants.py").read_text(encoding="utf-8"),
+                 ".ci/mutants_that_may_live.txt": may_live,
                  "setup.cfg": "[tool:pytest]\n[coverage:run]\nsource = minires\ndynamic_context = test_function\n"}
         for name, text in files.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -19,10 +19,11 @@ from minires.nn import init
 
 G = np.random.default_rng(0)
 NAMESPACES = {"mr": mr, "nn": nn, "ops": ops, "optim": optim, "models": models, "data": data, "debug": debug,
-              "plot": mr.plot, "init": init, "Tensor": mr.Tensor, "Module": nn.Module, "SGD": optim.SGD,
-              "MultiStepLR": optim.MultiStepLR, "GradientRecord": mr.GradientRecord, "Batches": data.Batches,
-              "Drawing": Drawing}
-CLASSES = ("Tensor", "Module", "SGD", "MultiStepLR", "GradientRecord", "Batches", "Drawing")  # whose methods are looked at
+              "plot": mr.plot, "init": init, "Tensor": mr.Tensor, "Module": nn.Module,
+              "Optimizer": optim.Optimizer, "Schedule": optim.Schedule, "LinearWarmup": optim.LinearWarmup,
+              "GradientRecord": mr.GradientRecord, "Batches": data.Batches, "Drawing": Drawing}
+CLASSES = ("Tensor", "Module", "Optimizer", "Schedule", "LinearWarmup", "GradientRecord", "Batches",
+           "Drawing")  # whose methods are looked at
 
 
 def t(*shape):
@@ -32,6 +33,10 @@ def t(*shape):
 
 def sgd():
     return optim.SGD([t(2)], 0.1)
+
+
+def adam():
+    return {"params": [t(2)], "lr": 0.1, "betas": (0.9, 0.99), "eps": 0.1, "weight_decay": 0.1, "amsgrad": True}
 
 
 def net():
@@ -50,7 +55,7 @@ def record():
     return found
 
 
-NET, RECORD = net(), record()  # for what does not change them
+NET, RECORD, SGD = net(), record(), sgd()  # for what does not change them
 IMAGES = np.ones((4, 1, 4, 4))
 
 
@@ -109,6 +114,16 @@ CALLS = {
     "ops.cross_entropy": lambda: {"logits": t(2, 3), "labels": [0, 1], "label_smoothing": 0.1, "ignore_index": -1},
     "ops.binary_cross_entropy_with_logits": lambda: {"logits": t(2, 3), "target": np.ones((2, 3))},
     "ops.mse_loss": lambda: {"prediction": t(2, 3), "target": np.ones((2, 3))},
+    "ops.layer_norm": lambda: {"x": t(2, 3), "normalized_shape": 3, "weight": t(3), "bias": t(3), "eps": 1e-5},
+    "ops.group_norm": lambda: {"x": t(2, 4, 3), "num_groups": 2, "weight": t(4), "bias": t(4), "eps": 1e-5},
+    "ops.rms_norm": lambda: {"x": t(2, 3), "normalized_shape": [3], "weight": t(3), "eps": 1e-5},
+    "ops.dropout": lambda: {"x": t(2, 3), "p": 0.5, "training": True, "generator": np.random.default_rng(0)},
+    "ops.embedding": lambda: {"indices": [0, 1], "weight": t(2, 3)},
+    "ops.conv1d": lambda: {"x": t(2, 2, 5), "weight": t(4, 1, 3), "bias": t(4), "stride": 1, "padding": 0, "dilation": 1,
+                           "groups": 2},
+    "ops.conv_transpose2d": lambda: {"x": t(2, 2, 3, 3), "weight": t(2, 4, 3, 3), "bias": t(4), "stride": 2, "padding": 0,
+                                     "output_padding": 1, "groups": 1, "dilation": 1},
+    "ops.upsample": lambda: {"x": t(2, 2, 3, 3), "scale_factor": 2, "mode": "bilinear"},
     "ops.global_avg_pool2d": lambda: {"x": t(2, 2, 4, 4)},
     "ops.reshape": lambda: {"x": t(2, 3), "shape": (3, 2)},
     "ops.transpose": lambda: {"x": t(2, 3), "axes": (1, 0)},
@@ -143,9 +158,22 @@ CALLS = {
     "nn.GELU": lambda: {"approximate": "tanh"},
     "nn.Softmax": lambda: {"dim": 1},
     "nn.LogSoftmax": lambda: {"dim": 1},
+    "nn.LayerNorm": lambda: {"normalized_shape": 3, "eps": 1e-5, "elementwise_affine": True, "bias": False},
+    "nn.GroupNorm": lambda: {"num_groups": 2, "num_channels": 4, "eps": 1e-5, "affine": True},
+    "nn.RMSNorm": lambda: {"normalized_shape": (3,), "eps": 1e-5, "elementwise_affine": True},
+    "nn.Dropout": lambda: {"p": 0.5, "seed": 0},
+    "nn.Embedding": lambda: {"num_embeddings": 3, "embedding_dim": 2, "generator": G},
+    "nn.Conv1d": lambda: {"in_channels": 2, "out_channels": 4, "kernel_size": 3, "stride": 1, "padding": 0, "dilation": 1,
+                          "groups": 1, "bias": True, "generator": G},
+    "nn.ConvTranspose2d": lambda: {"in_channels": 2, "out_channels": 4, "kernel_size": 3, "stride": 1, "padding": 0,
+                                   "output_padding": 0, "groups": 1, "bias": True, "dilation": 1, "generator": G},
+    "nn.Upsample": lambda: {"scale_factor": 2, "mode": "nearest"},
     "nn.MaxPool2d": pooling,
     "nn.AvgPool2d": pooling,
     "nn.Sequential": lambda: {"*modules": (nn.ReLU(), nn.ReLU())},
+    "nn.ModuleList": lambda: {"modules": [nn.ReLU()]},
+    "nn.ModuleDict": lambda: {"modules": {"a": nn.ReLU()}},
+    "nn.Parameter": lambda: {"data": [1.0], "requires_grad": True, "name": "w"},
     "nn.checkpoint": lambda: {"function": ops.relu, "*inputs": (t(2),)},
     "Module.to": lambda: {"self": net(), "device": "cpu"},
     "Module.astype": lambda: {"self": net(), "dtype": np.float64},
@@ -165,8 +193,18 @@ CALLS = {
 
     "optim.SGD": lambda: {"params": [t(2)], "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0, "nesterov": True},
     "optim.MultiStepLR": lambda: {"optimizer": sgd(), "milestones": [1, 2], "gamma": 0.1},
-    "SGD.load_state_dict": lambda: {"self": sgd(), "state_dict": state(sgd())},
-    "MultiStepLR.load_state_dict": lambda: {"self": optim.MultiStepLR(sgd(), [1]), "state_dict": {"steps": 1}},
+    "optim.Adam": adam,
+    "optim.AdamW": adam,
+    "optim.RMSProp": lambda: {"params": [{"params": [t(2)]}], "lr": 0.1, "alpha": 0.9, "eps": 0.1, "weight_decay": 0.1,
+                              "momentum": 0.9, "centered": False},
+    "optim.CosineLR": lambda: {"optimizer": SGD, "T_max": 5, "eta_min": 0.0},
+    "optim.LinearWarmup": lambda: {"optimizer": SGD, "total_steps": 5, "start_factor": 0.1,
+                                   "after": optim.CosineLR(SGD, 5)},
+    "optim.clip_grad_norm_": lambda: {"parameters": [t(2)], "max_norm": 1.0, "error_if_nonfinite": False},
+    "Optimizer.load_state_dict": lambda: {"self": sgd(), "state_dict": state(sgd())},
+    "Schedule.load_state_dict": lambda: {"self": optim.MultiStepLR(sgd(), [1]), "state_dict": {"steps": 1}},
+    "LinearWarmup.load_state_dict": lambda: {"self": optim.LinearWarmup(sgd(), 1),
+                                             "state_dict": {"steps": 1, "base_lrs": [0.1]}},
 
     "models.cifar_net": lambda: {"depth": 8, "residual": True, "width": 2, "in_channels": 1, "num_classes": 2,
                                  "shortcut": "A", "batch_norm": True, "preactivation": False, "init": init.zeros_,
@@ -232,7 +270,13 @@ WITHOUT = {  # what the table lacks, and why
     "Module.take_name": "a module calls it on its parts when they are set",
     "Module.forward": "a subclass defines it",
     "Drawing.of": "draw() calls it on the diagrams that it made",
-    "optim.Optimizer": "a type for checkers",
+    "optim.Optimizer": "a base class: its subclasses are in the table",
+    "optim.Schedule": "a base class: its subclasses are in the table",
+    "Optimizer.update": "a subclass defines it; step() calls it",
+    "Optimizer.check_group": "a subclass defines it",
+    "Optimizer.kept": "a subclass's update calls it",
+    "Schedule.lr_after": "a subclass defines it; step() calls it",
+    "LinearWarmup.lr_after": "step() calls it",
     "optim.UpdateHook": "a type for checkers",
     **{f"models.{name}": "passes its options on to cifar_net or imagenet_net" for name in models.NAMED},
 }
@@ -242,9 +286,11 @@ JUNK = ["x", None, 1.5, True, -1, 0, [], {}, (), object(), [1, "a"], np.ones(3),
         "a\0b"]
 CALLED = {"init", "linear_init", "function", "if_"}  # what a function calls: errors of the call itself are the user's
 
-NUMBERS = {"lr", "momentum", "weight_decay", "gamma", "eps", "std", "gain", "rtol", "atol", "alpha",
-           "beta", "label_smoothing", "negative_slope", "threshold"}
-NAMES = {"shortcut", "stride_on", "activation", "split", "quantity", "when", "first", "stem", "approximate"}
+NUMBERS = {"lr", "momentum", "weight_decay", "gamma", "eps", "std", "gain", "rtol", "atol", "alpha", "beta",
+           "label_smoothing", "negative_slope", "threshold", "eta_min", "start_factor", "max_norm", "p"}
+NAMES = {"shortcut", "stride_on", "activation", "split", "quantity", "when", "first", "stem", "approximate", "mode"}
+MAY_BE_INFINITE = {"threshold", "max_norm"}
+NO_NUMBER = ["1", None, True, 1j, float("nan"), [0.1], np.ones(1), 10**400]
 REFUSED = {  # what an argument of this kind never takes
     "flag": ["no", "", None, [], 2, 1.0, float("nan"), np.ones(3), np.array(True), object()],
     "path": [0, 1, True, 1.5, b"a", ["a"], {}, "a\0b"],
@@ -252,14 +298,16 @@ REFUSED = {  # what an argument of this kind never takes
     "seed": [-1, 1.5, True, "0", None, [0], np.ones(1), float("nan")],
     "dtype": [None, "x", int, 1.5, [], np.ones(2), "float16"],
     "device": [None, 0, "gpu", ["cpu"], np.ones(3), b"cpu"],
-    "number": ["1", None, True, 1j, float("nan"), [0.1], np.ones(1), 10**400],
+    "number": [*NO_NUMBER, float("inf"), np.float32("-inf")],
+    "number or infinity": NO_NUMBER,
     "name": ["zzz", 0, True, [], {}, (), ["A"], np.ones(3), b"A"],
     "function": ["x", 0, 1.5, [], {}],
 }
 
 
 OTHERWISE = {("ops.shortcut_add", "shortcut"), ("data.standardize", "std"),  # of another kind than the name says
-             ("init.zeros_", "generator"), ("init.ones_", "generator")}  # draw nothing, and look at none
+             ("Module.train", "mode"),
+             ("ops.rms_norm", "eps"), ("nn.RMSNorm", "eps")}  # None has a meaning
 
 
 def function_of(name):
@@ -325,7 +373,8 @@ def kind_of(argument, parameter):
     if argument in ("path", "folder"):
         return "path"
     if argument in NUMBERS | NAMES:
-        return "number" if argument in NUMBERS else "name"
+        numeric = "number or infinity" if argument in MAY_BE_INFINITE else "number"
+        return numeric if argument in NUMBERS else "name"
     return "function" if argument in CALLED else argument if argument in ("generator", "seed", "dtype", "device") else None
 
 

@@ -13,14 +13,21 @@ from minires.nn.activation import (
     Tanh,
 )
 from minires.nn.checkpointing import checkpoint
-from minires.nn.container import Sequential
-from minires.nn.convolution import Conv2d
+from minires.nn.container import ModuleDict, ModuleList, Sequential
+from minires.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
+from minires.nn.dropout import Dropout
+from minires.nn.embedding import Embedding
 from minires.nn.identity import Identity
 from minires.nn.linear import Flatten, Linear
 from minires.nn.module import Module
-from minires.nn.normalization import BatchNorm2d
+from minires.nn.normalization import BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
+from minires.nn.parameter import Parameter
 from minires.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from minires.nn.upsampling import Upsample
 
-__all__ = ["ELU", "GELU", "AvgPool2d", "BatchNorm2d", "Conv2d", "Flatten", "GlobalAvgPool2d", "Identity", "LeakyReLU",
-           "Linear", "LogSoftmax", "MaxPool2d", "Module", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus",
-           "Tanh", "checkpoint", "init"]
+__all__ = [
+    "ELU", "GELU", "AvgPool2d", "BatchNorm2d", "Conv1d", "Conv2d", "ConvTranspose2d", "Dropout", "Embedding", "Flatten",
+    "GlobalAvgPool2d", "GroupNorm", "Identity", "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MaxPool2d", "Module",
+    "ModuleDict", "ModuleList", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus",
+    "Tanh", "Upsample", "checkpoint", "init",
+]

@@ -54,7 +54,7 @@ class Softplus(Module):
     def __init__(self, beta: float = 1.0, threshold: float = 20.0):
         super().__init__()
         self.beta: float = number("Softplus", "beta", beta)
-        self.threshold: float = number("Softplus", "threshold", threshold)
+        self.threshold: float = number("Softplus", "threshold", threshold, largest=math.inf)
         if self.beta == 0:
             raise ArgumentError("Softplus: beta is 0, expected a positive number")
 

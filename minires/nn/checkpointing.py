@@ -16,10 +16,11 @@ from minires.engine.op import Op
 from minires.engine.state import runs_definition, state, temporarily
 from minires.engine.tensor import Tensor
 from minires.errors import BackwardError, DTypeError
+from minires.nn.draws import remembered_draws, repeated_draws
 
 
-def checkpoint(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    """function(*inputs), of which the backward pass keeps the inputs alone: it runs `function` again when it gets there.
+def checkpoint(function: Callable[..., Tensor], *inputs: Any, **options: Any) -> Tensor:
+    """function(*inputs, **options), of which the backward pass keeps the inputs alone: it runs `function` again then.
 
     Values, gradients and running statistics are, bit for bit, those without the checkpoint (a tensor from outside that
     is used three times or more may have its contributions added in another order). Backward passes yield the steps of the
@@ -27,14 +28,15 @@ def checkpoint(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     tensors from outside, and may hold further checkpoints.
 
     What `function` does besides, such as calling a module's forward hooks, happens twice: `rebuilding` in
-    `minires.engine.state.state` tells the second time from the first. Batch norm counts a batch once. Tensors that are made
+    `minires.engine.state.state` tells the second time from the first. Batch norm counts a batch once, and `nn.Dropout` draws
+    the same mask. Tensors that are made
     inside are made anew in the backward pass, so one of the first forward that is kept from inside holds what the
     checkpoint was to free.
 
     Args:
         function: takes the inputs, returns one tensor; a module, say. It must compute the same when it runs again, so a
-            random number has to come from outside.
-        inputs: tensors, or whatever else `function` takes.
+            random number has to come from outside, but for the masks of `nn.Dropout`.
+        inputs, options: tensors, or whatever else `function` takes, by position and by keyword.
 
     Returns:
         The tensor that `function` returned.
@@ -47,15 +49,15 @@ def checkpoint(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     if not callable(function):
         raise DTypeError(f"checkpoint: got a {type(function).__name__} first, expected a function or a module, and then its "
                          "inputs: nn.checkpoint(function, *inputs)")
-    with _OpsMade() as made:
-        y = function(*inputs)
+    with _OpsMade() as made, remembered_draws() as draws:
+        y = function(*inputs, **options)
     if not isinstance(y, Tensor):
         kind = f"a {type(y).__name__}" + (f" of {len(y)}" if isinstance(y, (tuple, list)) else "")
         raise DTypeError(f"checkpoint: the function returned {kind}, expected one tensor: checkpoint a part that ends in "
                          "one, or one part for each")
     if y.op is None or id(y.op) not in made.ids:
         return y  # no gradient is wanted, or nothing was made here
-    return Checkpoint(function, inputs).stand_for(y, made.ids)
+    return Checkpoint(function, inputs, options, draws).stand_for(y, made.ids)
 
 
 def checked_every(owner: str, checkpoint_every: Any) -> int | None:
@@ -80,9 +82,12 @@ class Checkpoint(Op):
     It has no backward of its own: the backward pass puts the ops that `rebuild` makes in its place.
     """
 
-    def __init__(self, function: Callable[..., Tensor], arguments: tuple[Any, ...]):
+    def __init__(self, function: Callable[..., Tensor], arguments: tuple[Any, ...], options: dict[str, Any],
+                 draws: list[int]):
         self.function: Callable[..., Tensor] | MaybeNone = function
         self.arguments: tuple[Any, ...] | MaybeNone = arguments
+        self.options: dict[str, Any] | MaybeNone = options
+        self.draws = draws
         self.layer = state.layer
         self.reference: bool = runs_definition()
         self.call_site = call_site()
@@ -95,7 +100,7 @@ class Checkpoint(Op):
         self.input_shapes = tuple([x.made[0] if isinstance(x, Op) else x.shape for x in outside])
         self.input_dtypes = tuple([x.made[1] if isinstance(x, Op) else x.dtype for x in outside])
         self.made = y.shape, y.dtype
-        tensors = [x for x in (*self.arguments, *outside) if isinstance(x, Tensor)]
+        tensors = [x for x in (*self.arguments, *self.options.values(), *outside) if isinstance(x, Tensor)]
         self.saved = [(x, x.data) for x in tensors], [type(op) for op in ops], _some_values(y.data)
         output = Tensor(y.data, requires_grad=True, name=y.name)
         output.op = self
@@ -117,8 +122,8 @@ class Checkpoint(Op):
                                     "the forward cannot run again: run it anew, or write into the array after backward")
         as_in_the_forward = temporarily(grad_enabled=True, reference=self.reference, layer=self.layer,
                                         rebuilding=self.call_site)  # which also tells that this is not the forward
-        with as_in_the_forward, _OpsMade() as made:
-            y = self.function(*self.arguments)
+        with as_in_the_forward, repeated_draws(self.draws), _OpsMade() as made:
+            y = self.function(*self.arguments, **self.options)
         ops, outside = _part(y.op, made.ids) if isinstance(y, Tensor) and y.op is not None else ([], [])
         if ([type(op) for op in ops] != kinds or {id(x) for x in outside} != {id(x) for x in self.inputs}
                 or not _agree(_some_values(y.data), values)):
@@ -131,7 +136,7 @@ class Checkpoint(Op):
     def release(self) -> None:
         """Free what `rebuild` needs."""
         super().release()
-        self.function = self.arguments = None
+        self.function = self.arguments = self.options = None
 
 
 class _OpsMade(BackwardHook):

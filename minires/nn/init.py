@@ -164,7 +164,8 @@ def initialize_(module: ModuleT, init: Initialiser, seed: int, linear_init: Init
     order in which they were made.
 
     Args:
-        module: a `Module`; every parameter called "weight" with two or more axes is drawn.
+        module: a `Module`; every parameter called "weight" with two or more axes is drawn, but those of embeddings and of
+            norms, whose classes say so (`is_drawn_as_weight`).
         init: an initialiser, `init(tensor, generator)`.
         seed: an integer that is not negative.
         linear_init: the initialiser of the linear layers' weights (O, I); `init` where this is None.
@@ -177,8 +178,10 @@ def initialize_(module: ModuleT, init: Initialiser, seed: int, linear_init: Init
     seed = whole_number("initialize_", "seed", seed, smallest=0)
     init = function("initialize_", "init", init, INITIALISER)
     linear_init = init if linear_init is None else function("initialize_", "linear_init", linear_init, INITIALISER)
+    others = {id(parameter) for part in (each for _name, each in module.named_modules() if not each.is_drawn_as_weight)
+              for _name, parameter in part.own_parameters()}
     for name, parameter in module.named_parameters():
-        if name.rpartition(".")[2] == "weight" and parameter.ndim >= 2:
+        if name.rpartition(".")[2] == "weight" and parameter.ndim >= 2 and id(parameter) not in others:
             chosen = linear_init if parameter.ndim == 2 else init
             chosen(parameter, generator_for(seed, name))
     return module

@@ -24,6 +24,7 @@ from minires.engine.hooks import BackwardHook
 from minires.engine.state import state
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError, ModuleError, StateError
+from minires.nn.parameter import Parameter
 
 IGNORED_KEY = "num_batches_tracked"  # PyTorch's batch norm counts its batches; nothing here needs the count
 
@@ -31,8 +32,8 @@ IGNORED_KEY = "num_batches_tracked"  # PyTorch's batch norm counts its batches; 
 class Module:
     """A part of a net: subclasses make their layers in `__init__` and use them in `forward(*inputs)`.
 
-    What is assigned to an attribute is registered, in order: a `Module` as a child, a leaf `Tensor` with
-    `requires_grad=True` as a parameter. Each module knows its dotted name from the root of the net, `path`
+    What is assigned to an attribute is registered, in order: a `Module` as a child, an `nn.Parameter`, or a leaf `Tensor`
+    with `requires_grad=True`, as a parameter. Each module knows its dotted name from the root of the net, `path`
     ("layer2.0.conv1"; "" for the root), and gives its parameters theirs ("layer2.0.conv1.weight").
     A module under two parents keeps its first name, and a tensor that came with a name keeps that.
 
@@ -41,9 +42,11 @@ class Module:
         is_named_by_parent: is it a part of another module, from which its name comes?
         training: True while training, False in evaluation; set by `train()` and `eval()`.
         forward_hooks: a list of callables `hook(module, inputs, output)`, called after each forward; what one returns
-            takes the place of the output, if it is a tensor or holds one.
+            takes the place of the output, if it is a tensor or holds one. `inputs` are those of the call, first those by
+            position, then those by keyword.
     """
 
+    is_drawn_as_weight: bool = True  # does `nn.init.initialize_` draw what is called "weight", if it has two axes or more?
     path: str
     is_named_by_parent: bool
     training: bool
@@ -74,7 +77,7 @@ class Module:
         if self.path and isinstance(output, Tensor) and output.name is None and output.op is not None:
             output.name = self.path
         for hook in list(self.forward_hooks):  # as it is now: a hook may remove itself
-            replaced = hook(self, inputs, output)
+            replaced = hook(self, (*inputs, *options.values()), output)
             if any(isinstance(part, Tensor) for part in _parts_of(replaced)):
                 output = replaced
         return output
@@ -293,7 +296,8 @@ class Module:
             return self._child_names
         if isinstance(value, Tensor):
             is_leaf = value.op is None
-            return self._parameter_names if is_leaf and (value.requires_grad or name in self._parameter_names) else None
+            is_parameter = value.requires_grad or isinstance(value, Parameter) or name in self._parameter_names
+            return self._parameter_names if is_leaf and is_parameter else None
         if name in self._buffer_names and value is not None:
             array_module(value)  # raises where this is neither NumPy's nor CuPy's
             return self._buffer_names
@@ -302,7 +306,8 @@ class Module:
                              f"Tensor with requires_grad=True. To change its values, write into {name}.data")
         if isinstance(value, (list, tuple)) and any(isinstance(x, Module) and not x.is_named_by_parent for x in value):
             raise ArgumentError(f"{type(self).__name__}: attribute {name!r}: the parameters of modules in a "
-                                f"{type(value).__name__} would not be found: use nn.Sequential(*modules)")
+                                f"{type(value).__name__} would not be found: use nn.ModuleList(modules), or "
+                                "nn.Sequential(*modules)")
         return None
 
     def _release(self, name, registry):
@@ -365,8 +370,8 @@ def refuse_hidden_parts(module: Module, path: str, found: set[int]) -> None:
             is_hidden = (not part.is_named_by_parent if isinstance(part, Module) else
                          part.op is None and part.requires_grad and id(part) not in found)
             if is_hidden:
-                remedy = ("nn.Sequential(*modules), or setattr(self, name, module) for each" if isinstance(part, Module) else
-                          "setattr(self, name, tensor) for each")
+                kind = "nn.ModuleDict({name: module})" if isinstance(value, dict) else "nn.ModuleList(modules)"
+                remedy = kind if isinstance(part, Module) else "setattr(self, name, tensor) for each"
                 raise ArgumentError(f"{type(module).__name__}: attribute {_dotted(path, name)!r}: {part!r} in a "
                                     f"{type(value).__name__} would not be found, and so not trained, saved or recorded: use "
                                     f"{remedy}")

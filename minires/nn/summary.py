@@ -15,7 +15,9 @@ from minires.nn.example import zeros_for
 from minires.nn.modes import evaluation
 from minires.ops.arithmetic import MatMul
 from minires.ops.convolution import Conv2d
+from minires.ops.convolution_1d import Conv1d
 from minires.ops.fully_connected import Linear
+from minires.ops.transposed_convolution import ConvTranspose2d
 from minires.text.tables import text_table
 
 
@@ -109,14 +111,16 @@ class _Counter(BackwardHook):
 
     def after_forward(self, op: Op, inputs: list[Array | None], output: Array) -> None:
         """Each element of the output is a sum of this many products."""
-        if isinstance(op, (Conv2d, Linear)):
+        if isinstance(op, (Conv2d, Conv1d, Linear)):
             products = math.prod(op.input_shapes[1][1:])  # of the weight: (C / groups) * KH * KW, or the features
+        elif isinstance(op, ConvTranspose2d):
+            products = math.prod(op.input_shapes[0]) * math.prod(op.input_shapes[1][1:]) / output.size  # each pixel of x
         elif isinstance(op, MatMul):
             products = op.input_shapes[0][-1]
         else:
             return
         layer = op.layer or ""
-        self.by_layer[layer] = self.by_layer.get(layer, 0) + output.size * products
+        self.by_layer[layer] = self.by_layer.get(layer, 0) + round(output.size * products)
 
 
 def _run_once(model, input_shape):

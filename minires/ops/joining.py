@@ -1,4 +1,5 @@
 """Ops that put arrays together, and take them apart: concatenate, stack, split, pad."""
+import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
@@ -130,7 +131,7 @@ class Pad(Op):
 
     def __init__(self, pad_width: Widths, value: float):
         self.pad_width: list[tuple[int, int]] = own_widths(pad_width)
-        self.value: float = number("Pad", "value", value, smallest=-float("inf"))
+        self.value: float = number("Pad", "value", value, smallest=-math.inf, largest=math.inf)
 
     def forward(self, x: Array) -> Array:
         xp = array_module(x)

@@ -1,4 +1,6 @@
 """Batch normalisation: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1, and the gradients of section 3."""
+import math
+
 import numpy as np
 
 from minires.arguments import flag, number
@@ -52,7 +54,7 @@ class BatchNorm(Op):
         self.running_mean: Array = running_mean
         self.running_var: Array = running_var
         is_checked = (type(training) is type(freeze_statistics) is bool and type(momentum) is type(eps) is float
-                      and 0 <= momentum <= 1 and eps >= 0)  # as nearly always, without a further call
+                      and 0 <= momentum <= 1 and 0 <= eps < math.inf)  # as nearly always, without a further call
         if not is_checked:
             training = flag("BatchNorm", "training", training)
             momentum = number("BatchNorm", "momentum", momentum, largest=1)

@@ -105,7 +105,7 @@ class Softplus(Op):
 
     def __init__(self, beta: float, threshold: float):
         self.beta: float = number("Softplus", "beta", beta)
-        self.threshold: float = number("Softplus", "threshold", threshold)
+        self.threshold: float = number("Softplus", "threshold", threshold, largest=math.inf)
         if self.beta == 0:
             raise ArgumentError("Softplus: beta is 0, expected a positive number")
 

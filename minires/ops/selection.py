@@ -77,8 +77,8 @@ class Clip(Op):
     def __init__(self, low: float | None, high: float | None):
         if low is None and high is None:
             raise ArgumentError("Clip: low and high are both None, expected a number for at least one of them")
-        self.low: float = -math.inf if low is None else number("Clip", "low", low, smallest=-math.inf)
-        self.high: float = math.inf if high is None else number("Clip", "high", high, smallest=-math.inf)
+        self.low: float = -math.inf if low is None else number("Clip", "low", low, -math.inf, math.inf)
+        self.high: float = math.inf if high is None else number("Clip", "high", high, -math.inf, math.inf)
         if self.low > self.high:
             raise ArgumentError(f"Clip: low is {self.low:g}, which is above high, {self.high:g}")
 

@@ -25,7 +25,7 @@ from minires.errors import DTypeError
 from minires.models import Block
 from minires.nn import Module
 from minires.ops.shortcut import ShortcutAdd
-from minires.optim import SGD
+from minires.optim import Optimizer
 from minires.recording.numbers import Key, PassNumbers
 from minires.recording.record import GradientRecord
 from minires.recording.running_pass import running_pass
@@ -33,7 +33,7 @@ from minires.recording.shortcut_flow import ShortcutFlow
 from minires.recording.uses import Layout, Use, in_forward_order, numbers_of, tensors_of
 
 
-def record_gradients(model: Module, optimizer: SGD | None = None, shortcut_flow: bool = False) -> GradientRecorder:
+def record_gradients(model: Module, optimizer: Optimizer | None = None, shortcut_flow: bool = False) -> GradientRecorder:
     """A `with` block whose backward passes through `model` are recorded, layer by layer.
 
     Args:
@@ -85,9 +85,9 @@ class GradientRecorder(BackwardHook):
     around an optimizer's step.
     """
 
-    def __init__(self, model: Module, optimizer: SGD | None = None, shortcut_flow: bool = False) -> None:
+    def __init__(self, model: Module, optimizer: Optimizer | None = None, shortcut_flow: bool = False) -> None:
         self.model = model
-        self.optimizer: SGD | None = optimizer
+        self.optimizer: Optimizer | None = optimizer
         self.record: GradientRecord = GradientRecord()
         self._flow = ShortcutFlow() if shortcut_flow else None
         self._names = {id(module): name for name, module in model.named_modules()}
@@ -315,14 +315,14 @@ class GradientRecorder(BackwardHook):
 
     # ---- the optimizer
 
-    def before_update(self, optimizer: SGD) -> None:
+    def before_update(self, optimizer: Optimizer) -> None:
         """Keep the weights, to know how far the optimizer moves them: in its first step after a pass."""
         if self._awaits_update:
             for place, (weight, _keys) in self._weights.items():
                 use_device_of(weight.data)
                 self._before_update[place] = weight.data.copy()
 
-    def after_update(self, optimizer: SGD) -> None:
+    def after_update(self, optimizer: Optimizer) -> None:
         """Add the update ratio to the numbers of the last pass."""
         ratios = []
         for place, before in self._before_update.items():

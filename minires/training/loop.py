@@ -19,7 +19,7 @@ from minires.engine.state import no_grad
 from minires.engine.tensor import Tensor
 from minires.errors import AnomalyError, ArgumentError, StateError
 from minires.nn.modes import evaluation
-from minires.optim import SGD, MultiStepLR, Optimizer
+from minires.optim import Optimizer, Schedule
 
 # Makes of a batch of images what the net is to see; the generator is None while testing.
 Prepare: TypeAlias = Callable[[np.ndarray, np.random.Generator | None], np.ndarray]
@@ -74,7 +74,7 @@ class Training:
         DeviceError: the device cannot be used; the message says why.
     """
 
-    def __init__(self, model: nn.Module, optimizer: SGD, batches: Batches, schedule: MultiStepLR | None = None,
+    def __init__(self, model: nn.Module, optimizer: Optimizer, batches: Batches, schedule: Schedule | None = None,
                  prepare: Prepare | None = None, test_data: tuple[np.ndarray, np.ndarray] | None = None,
                  device: str = "cpu", row_every: int = 20) -> None:
         self.device: str = usable_device(device)

@@ -22,6 +22,13 @@ def small_imagenet_net(block, preactivation):
 LAYERS = {  # name: (makes the layer, shape of its input)
     "Conv2d": (lambda: nn.Conv2d(2, 3, 3, stride=2, padding=1), (2, 2, 5, 4)),
     "BatchNorm2d": (lambda: nn.BatchNorm2d(3), (4, 3, 2, 2)),
+    "LayerNorm": (lambda: nn.LayerNorm(4), (3, 4)),
+    "GroupNorm": (lambda: nn.GroupNorm(2, 4), (2, 4, 3)),
+    "RMSNorm": (lambda: nn.RMSNorm(4), (3, 4)),
+    "Dropout": (lambda: nn.Dropout(0.5, seed=1), (3, 4)),
+    "Conv1d": (lambda: nn.Conv1d(2, 3, 3, stride=2, padding=1), (2, 2, 5)),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(2, 3, 3, 2, generator=np.random.default_rng(0)), (2, 2, 3, 2)),
+    "Upsample": (lambda: nn.Upsample(2, "bilinear"), (2, 2, 3, 2)),
     "ReLU": (nn.ReLU, (3, 4)),
     "Sigmoid": (nn.Sigmoid, (3, 4)),
     "Tanh": (nn.Tanh, (3, 4)),
@@ -70,7 +77,7 @@ def one_step(name, device):
 
 def test_every_layer_has_a_row():
     classes = {name for name, value in vars(nn).items() if isinstance(value, type) and issubclass(value, nn.Module)}
-    assert set(LAYERS) == classes - {"Module"}
+    assert set(LAYERS) == classes - {"Module", "ModuleList", "ModuleDict", "Embedding"}
 
 
 @each_layer
@@ -83,7 +90,7 @@ def test_a_layer_computes_on_the_device_what_it_computes_on_the_cpu(name, cuda):
     assert_same(there.state_dict().values(), here.state_dict().values())  # running statistics have moved alike
 
 
-@each_layer
+@pytest.mark.parametrize("name", [name for name in LAYERS if name != "Dropout"])  # each run of which has another mask
 def test_the_gradient_of_a_layer_agrees_with_numerical_derivatives(name, device):
     make, shape = LAYERS[name]
     mr.gradcheck(seeded(make()).to(device), [leaf(normal(*shape), device)])
@@ -200,3 +207,27 @@ def test_a_module_moves_whole_or_not_at_all(cuda, monkeypatch):
     arrays = [*[p.data for p in model.parameters()], *[buffer for _, buffer in model.named_buffers()]]
     assert len(arrays) > 3
     assert {device_of(array) for array in arrays} == {"cpu"}
+
+
+def test_an_embedding_looks_up_on_the_device_what_it_does_on_the_cpu(cuda):
+    found = []
+    for device in ("cpu", "cuda"):
+        layer = nn.Embedding(5, 3, generator=np.random.default_rng(0)).astype(np.float64).to(device)
+        y = layer([[4, 0], [4, 4]])
+        y.backward(to_device(normal(2, 2, 3), device))
+        assert device_of(layer.weight.grad) == device_of(layer.weight.data)
+        found.append(on_host([layer.weight], y))
+    assert_same(*found)
+    with pytest.raises(mr.DeviceError, match=r"Embedding.*: indices are on cuda:0; they are checked on the host"):
+        layer(to_device(np.array([0, 1]), "cuda"))
+
+
+def test_a_mask_of_dropout_is_the_same_on_every_device_and_in_a_checkpoint(cuda):
+    found = []
+    for device, checkpoint_every in (("cpu", None), ("cuda", None), ("cuda", 1)):
+        net = nn.Sequential(nn.Dropout(0.5), nn.Tanh(), nn.Dropout(0.3))
+        net.checkpoint_every = checkpoint_every
+        found.append(on_host(*run(net, [normal(20, 5)], device)))
+    assert_same(found[1], found[0])
+    assert_same(found[2], found[0])
+    assert 0.4 < (found[0][0] == 0).mean() < 0.9

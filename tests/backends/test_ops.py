@@ -35,6 +35,7 @@ def test_the_gradient_agrees_with_numerical_derivatives_taken_on_the_device(case
 
 UPLOADS = {"CrossEntropy": 1, "CrossEntropy smoothed": 1,  # the labels
            "CrossEntropy ignored": 2,  # and which rows count
+           "Dropout": 1, "Embedding repeated": 1,  # the mask, the indices
            "Index taken twice": 2,  # the list of indices, in forward and in backward
            "Where broadcast": 1, "Where broadcast by the condition": 1,  # the condition, copied by the case
            "BatchNorm training": 2, "BatchNorm training, (N, C)": 2, "BatchNorm eval": 2}  # made by the case

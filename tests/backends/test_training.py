@@ -60,6 +60,40 @@ def test_a_model_may_move_in_the_middle_and_its_momentum_follows(cuda):
     assert_same(moving.state_dict().values(), straight.state_dict().values(), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize(("kind", "options"), [
+    (mr.optim.Adam, {"weight_decay": 0.1, "amsgrad": True}), (mr.optim.AdamW, {}),
+    (mr.optim.RMSProp, {"momentum": 0.5, "centered": True, "eps": 0.1})])
+def test_adaptive_optimizers_with_clipping_are_on_the_device_what_they_are_on_the_cpu(kind, options, cuda):
+    states = []
+    for devices in (["cpu"] * 3, ["cpu", "cuda:0", "cuda:1"]):  # the arrays that are kept follow
+        model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4)).astype(np.float64)
+        model.load_state_dict({"1.weight": 0.1 * normal(4, 192), "1.bias": normal(4)})
+        optimizer = kind([{"params": model[1].weight}, {"params": model[1].bias, "lr": 0.1}], lr=0.01, **options)
+        for device in devices:
+            model.to(device)
+            images = mr.Tensor(normal(4, 3, 8, 8)).to(device)
+            optimizer.zero_grad()
+            with no_sync():
+                mr.ops.cross_entropy(model(images), LABELS).backward()
+                norm = mr.optim.clip_grad_norm_(model.parameters(), 0.5)
+                optimizer.step()
+            kept = [array for arrays in optimizer.arrays.values() for array in arrays]
+            assert {device_of(array) for array in (norm, *kept) if array is not None} == {device}
+        states.append(model.state_dict())
+    assert_same(states[1].values(), states[0].values(), rtol=1e-6, atol=1e-8)
+
+
+def test_gradients_on_two_devices_are_clipped_by_their_norm_together(cuda):
+    tensors = [mr.Tensor(to_device(np.zeros(2), device), requires_grad=True) for device in ("cuda:1", "cpu", "cuda:0")]
+    for i, tensor in enumerate(tensors):
+        tensor.grad = to_device(np.array([1.0, i]), tensor.device)
+    norm = mr.optim.clip_grad_norm_(tensors, 1)
+    assert device_of(norm) == "cuda:1"
+    np.testing.assert_allclose(to_host(norm), 8 ** 0.5)
+    assert [tensor.device for tensor in tensors] == [device_of(tensor.grad) for tensor in tensors]
+    np.testing.assert_allclose(to_host(tensors[2].grad), np.array([1, 2]) / 8 ** 0.5, rtol=1e-5)
+
+
 def test_two_nets_on_two_devices_can_be_trained_in_turn(cuda):
     devices = ("cuda:0", "cuda:1")
     images = [mr.Tensor(normal(4, 3, 8, 8)).to(device) for device in devices]  # CuPy's current device is the last one now

@@ -109,7 +109,7 @@ def test_a_file_that_lost_digits_is_seen(monkeypatch):
 
 def test_velocities_that_stay_behind_are_seen(monkeypatch):
     """As before SGD moved them: the step mixes devices, which CuPy refuses."""
-    monkeypatch.setattr("minires.optim.beside", lambda x, other: x)
+    monkeypatch.setattr("minires.optim.sgd.beside", lambda x, other: x)
     with installed(), pytest.raises(TypeError, match="Unsupported type"):
         gpu_checks.moving_on("cuda:0", "cpu", **SMALL)
 

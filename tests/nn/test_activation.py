@@ -50,8 +50,8 @@ def test_the_arguments_reach_the_op_and_the_repr(layer, op, text):
 
 
 @pytest.mark.parametrize(("make", "error", "message"), [
-    (lambda: nn.LeakyReLU("0.1"), ArgumentError, "LeakyReLU: negative_slope is '0.1', expected a number"),
-    (lambda: nn.ELU(-1), ArgumentError, "ELU: alpha is -1, expected a number that is not negative"),
+    (lambda: nn.LeakyReLU("0.1"), ArgumentError, "LeakyReLU: negative_slope is '0.1', expected a finite number"),
+    (lambda: nn.ELU(-1), ArgumentError, "ELU: alpha is -1, expected a finite number that is not negative"),
     (lambda: nn.Softplus(0), ArgumentError, "Softplus: beta is 0, expected a positive number"),
     (lambda: nn.Softplus(1, -1), ArgumentError, "Softplus: threshold is -1, expected a number that is not negative"),
     (lambda: nn.GELU("erf"), UnknownNameError, "GELU: unknown approximate 'erf': known are none, tanh"),

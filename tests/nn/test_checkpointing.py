@@ -235,6 +235,25 @@ def test_inputs_that_want_no_gradient_and_inputs_that_are_no_tensors():
     assert x.grad is None
 
 
+def test_tensors_and_others_may_be_given_by_keyword():
+    def scaled(x, weight, factor):
+        return ops.tanh(x * weight) * factor
+
+    arrays = [np.random.default_rng(i).standard_normal((2, 3)) for i in range(2)]
+    results = []
+    for run in (scaled, lambda *inputs, **options: nn.checkpoint(scaled, *inputs, **options)):
+        x, weight = [mr.Tensor(array, requires_grad=True) for array in arrays]
+        y = run(x, weight=weight, factor=3)
+        y.sum().backward()
+        results.append((y.data, x.grad, weight.grad))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+    y = nn.checkpoint(scaled, x, weight=weight, factor=3)
+    weight.data = weight.data * 2
+    with pytest.raises(BackwardError, match="were replaced"):
+        y.sum().backward()
+
+
 def test_one_function_in_two_places_delivers_a_shared_weight_once():
     def loss_of(run):
         WEIGHT.grad = None

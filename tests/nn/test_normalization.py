@@ -109,3 +109,25 @@ def test_read_only_running_statistics_are_refused_by_name(name):
     with pytest.raises(ArgumentError, match=f"{name}: its array is read-only"):
         norm(mr.Tensor(np.ones((2, 2, 2, 2), np.float32)))
     np.testing.assert_array_equal(norm.running_mean, before)
+
+
+# ---- within each example
+
+
+@pytest.mark.parametrize(("layer", "parameters", "shown"), [
+    (nn.LayerNorm(4), ["weight", "bias"], "LayerNorm((4,), eps=1e-05, elementwise_affine=True, bias=True)"),
+    (nn.LayerNorm((3, 4), bias=False), ["weight"], "LayerNorm((3, 4), eps=1e-05, elementwise_affine=True, bias=False)"),
+    (nn.LayerNorm(4, elementwise_affine=False), [], "LayerNorm((4,), eps=1e-05, elementwise_affine=False, bias=False)"),
+    (nn.GroupNorm(1, 3), ["weight", "bias"], "GroupNorm(1, 3, eps=1e-05, affine=True)"),
+    (nn.GroupNorm(3, 3, affine=False), [], "GroupNorm(3, 3, eps=1e-05, affine=False)"),
+    (nn.RMSNorm(4), ["weight"], "RMSNorm((4,), eps=None, elementwise_affine=True)"),
+    (nn.RMSNorm(4, 0.1, False), [], "RMSNorm((4,), eps=0.1, elementwise_affine=False)"),
+])
+def test_a_norm_within_each_example_is_the_same_in_evaluation(layer, parameters, shown):
+    assert [name for name, _ in layer.named_parameters()] == parameters
+    assert repr(layer) == shown
+    x = mr.Tensor(np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32))
+    y = layer(x).data
+    np.testing.assert_array_equal(layer.eval()(x).data, y)
+    np.testing.assert_array_equal(layer(x[:1]).data, y[:1])  # no example sees another
+    assert 0.5 < np.abs(y).mean() < 1.5

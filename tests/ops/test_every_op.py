@@ -17,9 +17,13 @@ from minires.ops.activation import ReLU, Sigmoid, Tanh
 from minires.ops.arithmetic import Add, Divide, MatMul, Multiply, Negate, Power, Subtract
 from minires.ops.conversion import Cast, ToDevice
 from minires.ops.convolution import Conv2d
+from minires.ops.convolution_1d import Conv1d
+from minires.ops.dropout import Dropout
 from minires.ops.elementwise import Abs, Exp, Log, Sqrt
+from minires.ops.embedding import Embedding
 from minires.ops.fully_connected import Linear
 from minires.ops.joining import Concatenate, Pad, Stack
+from minires.ops.layer_normalization import GroupNorm, LayerNorm, RMSNorm
 from minires.ops.loss import BinaryCrossEntropyWithLogits, CrossEntropy, MSELoss
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
@@ -29,6 +33,8 @@ from minires.ops.selection import Clip, Where
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
 from minires.ops.shortcut import ShortcutAdd, ZeroPadShortcut
 from minires.ops.softmaxes import LogSoftmax, LogSumExp, Softmax
+from minires.ops.transposed_convolution import ConvTranspose2d
+from minires.ops.upsampling import UpsampleBilinear, UpsampleNearest
 
 
 def normal(*shape):
@@ -66,6 +72,28 @@ def conv2d(*arguments):
     def function(x, weight, bias=None):
         return ops.conv2d(x, weight, bias, *arguments)
     return function
+
+
+def conv1d(*arguments):
+    def function(x, weight, bias=None):
+        return ops.conv1d(x, weight, bias, *arguments)
+    return function
+
+
+def conv_transpose2d(*arguments):
+    def function(x, weight, bias=None):
+        return ops.conv_transpose2d(x, weight, bias, *arguments)
+    return function
+
+
+def upsample(factor, mode):
+    def function(x):
+        return ops.upsample(x, factor, mode)
+    return function
+
+
+def dropout(x):
+    return ops.dropout(x, 0.4, generator=np.random.default_rng(0))
 
 
 CASES = [
@@ -132,6 +160,20 @@ CASES = [
     Case(BatchNorm, "training", batch_norm(True), (normal(4, 3, 2, 2), normal(3), normal(3))),
     Case(BatchNorm, "eval", batch_norm(False), (normal(4, 3, 2, 2), normal(3), normal(3))),
     Case(BatchNorm, "training, (N, C)", batch_norm(True), (normal(4, 3), normal(3), normal(3))),
+    Case(LayerNorm, "", lambda x, w, b: ops.layer_norm(x, 4, w, b), (normal(2, 3, 4), normal(4), normal(4))),
+    Case(LayerNorm, "two axes, no bias", lambda x, w: ops.layer_norm(x, (3, 2), w), (normal(4, 3, 2), normal(3, 2))),
+    Case(GroupNorm, "", lambda x, w, b: ops.group_norm(x, 2, w, b), (normal(2, 4, 3, 2), normal(4), normal(4))),
+    Case(GroupNorm, "(N, C), no weight", lambda x: ops.group_norm(x, 2), (normal(2, 6),)),
+    Case(RMSNorm, "", lambda x, w: ops.rms_norm(x, 4, w), (normal(2, 3, 4), normal(4))),
+    Case(Dropout, "", dropout, (normal(3, 4),)),
+    Case(Embedding, "repeated", lambda w: ops.embedding([[2, 0, 2], [1, 2, 3]], w), (normal(4, 3),)),
+    Case(Conv1d, "stride", conv1d(2, 1), (normal(2, 2, 6), normal(3, 2, 3), normal(3))),
+    Case(Conv1d, "dilation, groups, no bias", conv1d(1, 1, 2, 2), (normal(2, 4, 6), normal(2, 2, 3))),
+    Case(ConvTranspose2d, "stride", conv_transpose2d(2, 1, 1), (normal(2, 3, 3, 2), normal(3, 2, 3, 3), normal(2))),
+    Case(ConvTranspose2d, "dilation, groups, no bias", conv_transpose2d(1, (0, 1), (1, 0), 2, (2, 1)),
+         (normal(2, 4, 3, 4), normal(4, 2, 2, 3))),
+    Case(UpsampleNearest, "", upsample((2, 3), "nearest"), (normal(2, 2, 3, 2),)),
+    Case(UpsampleBilinear, "", upsample((2, 3), "bilinear"), (normal(2, 2, 3, 2),)),
     Case(Conv2d, "padding", conv2d(1, 1), (normal(2, 2, 4, 3), normal(3, 2, 3, 3), normal(3))),
     Case(Conv2d, "stride", conv2d(2, 1), (normal(2, 2, 5, 4), normal(3, 2, 3, 2), normal(3))),
     Case(Conv2d, "dilation", conv2d(1, 0, 2), (normal(2, 2, 5, 6), normal(3, 2, 2, 3), normal(3))),

@@ -21,9 +21,13 @@ from minires.ops.activation import ReLU, Sigmoid, Tanh
 from minires.ops.arithmetic import Add, Divide, MatMul, Multiply, Negate, Power, Subtract
 from minires.ops.conversion import Cast, ToDevice
 from minires.ops.convolution import Conv2d
+from minires.ops.convolution_1d import Conv1d
+from minires.ops.dropout import Dropout
 from minires.ops.elementwise import Abs, Exp, Log, Sqrt
+from minires.ops.embedding import Embedding
 from minires.ops.fully_connected import Linear
 from minires.ops.joining import Concatenate, Pad, Stack
+from minires.ops.layer_normalization import GroupNorm, LayerNorm, RMSNorm
 from minires.ops.loss import BinaryCrossEntropyWithLogits, CrossEntropy, MSELoss
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
@@ -33,7 +37,22 @@ from minires.ops.selection import Clip, Where
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
 from minires.ops.shortcut import ShortcutAdd, ZeroPadShortcut
 from minires.ops.softmaxes import LogSoftmax, LogSumExp, Softmax
-from tests.ops.test_every_op import CASES, Case, batch_norm, conv2d, normal, op_classes, positive, where
+from minires.ops.transposed_convolution import ConvTranspose2d
+from minires.ops.upsampling import UpsampleBilinear, UpsampleNearest
+from tests.ops.test_every_op import (
+    CASES,
+    Case,
+    batch_norm,
+    conv1d,
+    conv2d,
+    conv_transpose2d,
+    dropout,
+    normal,
+    op_classes,
+    positive,
+    upsample,
+    where,
+)
 
 # Beside the table of all ops: square shapes, which a transposed gradient fits, and lengths that all differ.
 SQUARE_CASES = [
@@ -86,6 +105,15 @@ SQUARE_CASES = [
     Case(BatchNorm, "square", batch_norm(True), (normal(2, 3, 3, 3), normal(3), normal(3))),
     Case(BatchNorm, "square (N, C)", batch_norm(True), (normal(3, 3), normal(3), normal(3))),
     Case(BatchNorm, "square, eval", batch_norm(False), (normal(2, 3, 3, 3), normal(3), normal(3))),
+    Case(LayerNorm, "square", lambda x, w, b: ops.layer_norm(x, 3, w, b), (normal(3, 3, 3), normal(3), normal(3))),
+    Case(GroupNorm, "square", lambda x, w, b: ops.group_norm(x, 2, w, b), (normal(2, 4, 3, 3), normal(4), normal(4))),
+    Case(RMSNorm, "square", lambda x, w: ops.rms_norm(x, (3, 3), w), (normal(3, 3, 3), normal(3, 3))),
+    Case(Dropout, "square", dropout, (normal(4, 4),)),
+    Case(Embedding, "square", lambda w: ops.embedding([0, 2, 2], w), (normal(3, 3),)),
+    Case(Conv1d, "square", conv1d(1, 1), (normal(1, 4, 4), normal(4, 4, 4), normal(4))),
+    Case(ConvTranspose2d, "square", conv_transpose2d(2, 1), (normal(1, 2, 3, 3), normal(2, 3, 3, 3), normal(3))),
+    Case(UpsampleNearest, "square", upsample(2, "nearest"), (normal(1, 2, 3, 3),)),
+    Case(UpsampleBilinear, "square", upsample(2, "bilinear"), (normal(1, 2, 3, 3),)),
     Case(Conv2d, "square", conv2d(1, 1), (normal(1, 2, 4, 4), normal(3, 2, 3, 3), normal(3))),
     Case(Conv2d, "square, stride", conv2d(2, 1), (normal(1, 2, 4, 4), normal(3, 2, 2, 2), normal(3))),
 ]
@@ -96,6 +124,9 @@ ALL_DIFFERENT_CASES = [
     Case(AvgPool2d, "all different", lambda x: ops.avg_pool2d(x, (3, 2), (2, 1), (1, 0)), (normal(2, 3, 5, 4),)),
     Case(BatchNorm, "all different", batch_norm(True), (normal(5, 3, 2, 4), normal(3), normal(3))),
     Case(Conv2d, "all different", conv2d((2, 1), (1, 2), (1, 2)), (normal(2, 3, 5, 4), normal(6, 3, 2, 3), normal(6))),
+    Case(Conv1d, "all different", conv1d(2, 1, 2), (normal(2, 3, 10), normal(5, 3, 4), normal(5))),
+    Case(ConvTranspose2d, "all different", conv_transpose2d((2, 1), (1, 2), (1, 0), 1, (1, 2)),
+         (normal(2, 3, 4, 5), normal(3, 5, 2, 3), normal(5))),
     Case(Conv2d, "all different, groups", conv2d((1, 2), (2, 0), 1, 2), (normal(3, 4, 5, 6), normal(2, 2, 3, 2), normal(2))),
 ]
 EVERY_CASE = CASES + SQUARE_CASES + ALL_DIFFERENT_CASES
@@ -352,6 +383,69 @@ def x_not_normalised_in_dweight(op, dy, right):
     return dx, (dy * op.saved[0]).sum(axis=tuple(i for i in range(dy.ndim) if i != 1)), dbias
 
 
+def mean_held(op, dy, right):
+    """The path through the mean dropped: its share of dx is put back."""
+    dx, *others = right(op, dy)
+    x, weight, _, inv_std = op.saved
+    dx_hat = dy if weight is None else dy * own_weight(op, weight, dy)
+    if isinstance(op, GroupNorm):
+        return (op.in_groups(dx) + op.in_groups(dx_hat).mean(axis=2, keepdims=True) * inv_std).reshape(x.shape), *others
+    axes = tuple(range(-len(op.normalized_shape), 0))
+    return dx + dx_hat.mean(axis=axes, keepdims=True) * inv_std, *others
+
+
+def own_weight(op, weight, dy):
+    """The weight, lined up with dy."""
+    return weight.reshape((-1,) + (1,) * (dy.ndim - 2)) if isinstance(op, GroupNorm) else weight
+
+
+def statistics_held(op, dy, right):
+    """As in evaluation of a batch norm: dx = dx_hat · inv_std."""
+    x, weight, *_, inv = op.saved
+    dx_hat = dy if weight is None else dy * own_weight(op, weight, dy)
+    _, *others = right(op, dy)
+    if isinstance(op, GroupNorm):
+        return (op.in_groups(dx_hat) * inv).reshape(x.shape), *others
+    return dx_hat * inv, *others
+
+
+def weight_left_out(op, dy, right):
+    x, weight, *rest = op.saved
+    op.saved = x, np.ones_like(weight), *rest
+    return right(op, dy)
+
+
+def x_in_place_of_x_hat(op, dy, right):
+    dx, dweight, *others = right(op, dy)
+    summed = (0, *range(2, dy.ndim)) if isinstance(op, GroupNorm) else tuple(range(dy.ndim - dweight.ndim))
+    return dx, (dy * op.saved[0]).sum(axis=summed), *others
+
+
+def everything_kept(op, dy, right):
+    return dy / (1 - op.p)
+
+
+def not_scaled(op, dy, right):
+    return dy * op.saved
+
+
+def another_mask(op, dy, right):
+    op.saved = ~op.saved
+    return right(op, dy)
+
+
+def repeated_row_counts_once(op, dy, right):
+    indices, shape = op.saved
+    dweight = np.zeros(shape)
+    dweight[indices] = dy
+    return dweight
+
+
+def shared_by_the_uses(op, dy, right):
+    indices, shape = op.saved
+    return right(op, dy) / np.maximum(np.bincount(indices.reshape(-1), minlength=shape[0]), 1)[:, None]
+
+
 def kernel_not_turned(op, dy, right):
     x, weight, g = op.saved
     op.saved = x, weight[:, :, ::-1, ::-1], g  # it is turned once more; dweight does not depend on it
@@ -409,6 +503,46 @@ def mean_in_dbias(op, dy, right):
     return *others, dbias * len(dbias) / dy.size
 
 
+def kernel_1d_not_turned(op, dy, right):
+    x, weight = op.saved
+    op.saved = x, weight[:, :, ::-1]  # dweight does not depend on it
+    return right(op, dy)
+
+
+def last_place_of_dx_zeroed(op, dy, right):
+    dx, *others = right(op, dy)
+    dx = dx.copy()
+    dx[..., -1] = 0
+    return dx, *others
+
+
+def border_in_place_of_the_inside(op, dy, right):
+    """dy one pixel off, as with another padding."""
+    return right(op, np.roll(dy, 1, axis=2))
+
+
+def one_of_the_pixels_that_x_became(op, dy, right):
+    SH, SW = op.scale_factor
+    return dy[:, :, ::SH, ::SW].copy()
+
+
+def mean_of_the_pixels_that_x_became(op, dy, right):
+    return right(op, dy) / np.prod(op.scale_factor)
+
+
+def nearest_in_place_of_lines(op, dy, right):
+    SH, SW = op.scale_factor
+    N, C, OH, OW = dy.shape
+    return dy.reshape(N, C, OH // SH, SH, OW // SW, SW).sum(axis=(3, 5))
+
+
+def border_forgotten(op, dy, right):
+    """What the pixels beyond the last one's centre send is lost."""
+    dy = dy.copy()
+    dy[:, :, 0] = 0
+    return right(op, dy)
+
+
 def one_kernel_of_dy_forgotten(op, dy, right):
     dy = dy.copy()
     dy[:, 0] = 0
@@ -453,6 +587,19 @@ OWN_WAYS = {
         (training_in_place_of_evaluation, ["eval", "square, eval"]),
         (weight_forgotten, None), (x_not_normalised_in_dweight, None), (mean_in_dbias, None),
     ],
+    LayerNorm: [(mean_held, None), (statistics_held, None), (weight_left_out, None), (x_in_place_of_x_hat, None)],
+    GroupNorm: [(mean_held, None), (statistics_held, None), (weight_left_out, ["", "square"]),
+                (x_in_place_of_x_hat, ["", "square"])],
+    RMSNorm: [(statistics_held, None), (weight_left_out, None), (x_in_place_of_x_hat, None)],
+    Dropout: [(everything_kept, None), (not_scaled, None), (another_mask, None)],
+    Embedding: [(repeated_row_counts_once, None), (shared_by_the_uses, None)],
+    Conv1d: [(kernel_1d_not_turned, None), (last_place_of_dx_zeroed, None), (one_kernel_of_dy_forgotten, None),
+             (mean_in_dbias, ["stride", "square", "all different"])],
+    ConvTranspose2d: [(kernel_not_turned, None), (kernel_rows_not_turned, None), (image_turned_in_dweight, None),
+                      (last_place_of_dx_zeroed, None), (border_in_place_of_the_inside, None),
+                      (one_kernel_of_dy_forgotten, None), (mean_in_dbias, ["stride", "square", "all different"])],
+    UpsampleNearest: [(one_of_the_pixels_that_x_became, None), (mean_of_the_pixels_that_x_became, None)],
+    UpsampleBilinear: [(nearest_in_place_of_lines, None), (border_forgotten, None)],
     Conv2d: [
         *[(way, ["padding", "stride", "dilation", "groups", "square", "square, stride", "all different",
                  "all different, groups"])

@@ -84,8 +84,8 @@ def test_any_shape_is_kept(function, shape):
 
 
 @pytest.mark.parametrize(("function", "error", "message"), [
-    (lambda x: ops.leaky_relu(x, None), ArgumentError, "LeakyReLU: negative_slope is None, expected a number"),
-    (lambda x: ops.elu(x, -1), ArgumentError, "ELU: alpha is -1, expected a number that is not negative"),
+    (lambda x: ops.leaky_relu(x, None), ArgumentError, "LeakyReLU: negative_slope is None, expected a finite number"),
+    (lambda x: ops.elu(x, -1), ArgumentError, "ELU: alpha is -1, expected a finite number that is not negative"),
     (lambda x: ops.softplus(x, 0), ArgumentError, "Softplus: beta is 0, expected a positive number"),
     (lambda x: ops.softplus(x, 1, -1), ArgumentError, "Softplus: threshold is -1, expected a number that is not negative"),
     (lambda x: ops.gelu(x, "erf"), UnknownNameError, "gelu: unknown approximate 'erf': known are none, tanh"),

@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch", reason="the comparison needs PyTorch: pip i
 from torch.nn import functional
 
 import minires as mr
+from minires.ops.layer_normalization import GroupNorm, LayerNorm
 from minires.ops.normalization import BatchNorm
 from tests.ops.test_not_finite import EVERY_CASE, NAMES, SEEDS, assert_same_kinds, results, spoiled_call
 
@@ -66,6 +67,19 @@ THEIRS = {
     "GlobalAvgPool2d": lambda x: x.mean((2, 3)),
     "BatchNorm training": batch_norm(True), "BatchNorm eval": batch_norm(False),
     "BatchNorm training, (N, C)": batch_norm(True),
+    "LayerNorm": lambda x, w, b: functional.layer_norm(x, (4,), w, b),
+    "LayerNorm two axes, no bias": lambda x, w: functional.layer_norm(x, (3, 2), w),
+    "GroupNorm": lambda x, w, b: functional.group_norm(x, 2, w, b),
+    "GroupNorm (N, C), no weight": lambda x: functional.group_norm(x, 2),
+    "RMSNorm": lambda x, w: functional.rms_norm(x, (4,), w),
+    "Dropout": lambda x: x * torch.from_numpy((np.random.default_rng(0).random((3, 4), np.float32) >= 0.4) / 0.6),
+    "Embedding repeated": lambda w: functional.embedding(torch.tensor([[2, 0, 2], [1, 2, 3]]), w),
+    "Conv1d stride": lambda x, w, b: functional.conv1d(x, w, b, 2, 1),
+    "Conv1d dilation, groups, no bias": lambda x, w: functional.conv1d(x, w, None, 1, 1, 2, 2),
+    "ConvTranspose2d stride": lambda x, w, b: functional.conv_transpose2d(x, w, b, 2, 1, 1),
+    "ConvTranspose2d dilation, groups, no bias":
+        lambda x, w: functional.conv_transpose2d(x, w, None, 1, (0, 1), (1, 0), 2, (2, 1)),
+    "UpsampleNearest": lambda x: functional.interpolate(x, scale_factor=(2, 3)),
     "Conv2d padding": conv2d(1, 1), "Conv2d stride": conv2d(2, 1), "Conv2d dilation": conv2d(1, 0, 2),
     "Conv2d groups": conv2d(1, 1, 1, 2), "Conv2d 1 x 1, no bias": conv2d(), "Conv2d 4 at once": conv2d(1, 1),
     "Conv2d 2 at once": conv2d(1, 1), "Conv2d stride, 2 at once": conv2d(2, 1), "Conv2d 5 x 5": conv2d(1, 2),
@@ -73,6 +87,7 @@ THEIRS = {
     "Conv2d wide, groups": conv2d(1, 1, 1, 2), "Conv2d a row": conv2d(),
 }
 NOT_THEIRS = {"Max axis",  # amax shares a gradient of inf as inf · 0, and max(axis) picks one of several
+              "UpsampleBilinear",  # PyTorch also takes the neighbour whose share is 0, and 0 · inf is NaN
               "Index slices", "ToDevice", "ZeroPadShortcut stride"}  # PyTorch has no negative steps, nor the others
 
 
@@ -87,11 +102,16 @@ def test_each_goes_where_pytorch_sends_it(case, plain):
     theirs = THEIRS[f"{case.op.__name__} {case.name}".strip()]
     for seed in SEEDS:
         arrays, dy = spoiled_call(case, seed)
-        if case.op is BatchNorm:  # PyTorch's scale · x + shift is inf - inf where the definition has a weight of inf
+        if case.op in (BatchNorm, GroupNorm) and len(arrays) > 1:
+            # PyTorch's scale · x + shift is inf - inf where the definition has a weight of inf
             arrays[1] = np.where(np.isinf(arrays[1]), 1, arrays[1])
         tensors = [torch.tensor(x, requires_grad=True) for x in arrays]
         y = theirs(*tensors)
         y.backward(torch.tensor(dy))
         with mr.reference_ops(plain):
             found = results(case, arrays, dy)
-        assert_same_kinds(found, [y.detach().numpy(), *(x.grad.numpy() for x in tensors)])
+        expected = [y.detach().numpy(), *(x.grad.numpy() for x in tensors)]
+        if case.op in (LayerNorm, GroupNorm):
+            # PyTorch's dx is a · dy + b · x + c, and dweight Σ dy x - mean Σ dy: infinities meet there in another order
+            found, expected = [[np.where(np.isfinite(x), x, np.nan) for x in arrays] for arrays in (found, expected)]
+        assert_same_kinds(found, expected)

@@ -1,4 +1,4 @@
-"""SGD and its schedule against PyTorch, over 50 steps of a small net."""
+"""Optimizers and schedules against PyTorch, over up to 50 steps of a small net."""
 import numpy as np
 import pytest
 
@@ -101,3 +101,118 @@ def test_gradients_that_are_not_reset_add_up_and_leave_the_velocity_alone():
         optimizer_torch.step()
         assert_same_gradients(ours, theirs)
         assert_same_state(ours, theirs)
+
+
+# ---- Adam, AdamW, RMSProp
+
+ADAPTIVE = {
+    "Adam": (optim.Adam, torch.optim.Adam, {"lr": 0.01}),
+    "Adam, settings": (optim.Adam, torch.optim.Adam, {"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    "Adam, amsgrad": (optim.Adam, torch.optim.Adam, {"lr": 0.01, "betas": (0.8, 0.7), "amsgrad": True}),
+    "AdamW": (optim.AdamW, torch.optim.AdamW, {"lr": 0.01}),
+    "AdamW, settings": (optim.AdamW, torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.3, "amsgrad": True}),
+    "RMSProp": (optim.RMSProp, torch.optim.RMSprop, {}),
+    "RMSProp, momentum": (optim.RMSProp, torch.optim.RMSprop, {"alpha": 0.9, "momentum": 0.5, "weight_decay": 0.1}),
+    "RMSProp, centered": (optim.RMSProp, torch.optim.RMSprop, {"alpha": 0.9, "eps": 0.1, "centered": True}),
+}
+each_adaptive = pytest.mark.parametrize(("kind", "kind_torch", "settings"), ADAPTIVE.values(), ids=ADAPTIVE.keys())
+
+
+@each_adaptive
+def test_parameters_of_adaptive_optimizers_stay_equal_over_30_steps(kind, kind_torch, settings):
+    ours, theirs = pair_of_nets(np.float64)
+    optimizer, optimizer_torch = kind(ours.parameters(), **settings), kind_torch(theirs.parameters(), **settings)
+    for step in range(30):
+        train_both(ours, theirs, optimizer, optimizer_torch, step, np.float64)
+        assert_same_state(ours, theirs, 1e-8)
+
+
+@each_adaptive
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_what_is_not_finite_reaches_the_weights_that_it_reaches_in_pytorch(kind, kind_torch, settings):
+    w = mr.Tensor(np.ones(5, np.float32), requires_grad=True)
+    w_torch = torch.ones(5, requires_grad=True)
+    optimizer, optimizer_torch = kind([w], **settings), kind_torch([w_torch], **settings)
+    for gradient in ([np.nan, np.inf, -np.inf, 0, 1e15], [1, 1, 1, np.inf, 0.0], [0.0, 1, -1, 1, 1]):
+        w.grad = np.array(gradient, np.float32)
+        w_torch.grad = torch.tensor(gradient)
+        optimizer.step()
+        optimizer_torch.step()
+        np.testing.assert_allclose(w.data, w_torch.detach().numpy(), rtol=1e-5)
+
+
+def test_the_settings_that_are_left_out_are_those_of_pytorch():
+    for kind, kind_torch in ((optim.Adam, torch.optim.Adam), (optim.AdamW, torch.optim.AdamW),
+                             (optim.RMSProp, torch.optim.RMSprop)):
+        optimizer = kind([mr.Tensor([1.0], requires_grad=True)])
+        theirs = kind_torch([torch.ones(1, requires_grad=True)]).param_groups[0]
+        assert {name: theirs[name] for name in optimizer.setting_names} == \
+            {name: optimizer.param_groups[0][name] for name in optimizer.setting_names}
+
+
+# ---- groups, clipping and schedules
+
+@pytest.mark.parametrize(("kind", "kind_torch"), [(optim.SGD, torch.optim.SGD), (optim.Adam, torch.optim.Adam),
+                                                  (optim.RMSProp, torch.optim.RMSprop)])
+def test_groups_are_those_of_pytorch_also_under_a_schedule(kind, kind_torch):
+    def groups(net):
+        return [{"params": net[0].parameters(), "lr": 0.01}, {"params": net[4].parameters(), "weight_decay": 0.3}]
+
+    ours, theirs = pair_of_nets(np.float64)
+    optimizer, optimizer_torch = kind(groups(ours), lr=0.02), kind_torch(groups(theirs), lr=0.02)
+    schedule = optim.MultiStepLR(optimizer, [3], gamma=0.5)
+    schedule_torch = torch.optim.lr_scheduler.MultiStepLR(optimizer_torch, [3], gamma=0.5)
+    for step in range(6):
+        train_both(ours, theirs, optimizer, optimizer_torch, step, np.float64)
+        schedule.step()
+        schedule_torch.step()
+        assert_same_state(ours, theirs, 1e-8)
+    assert [group["lr"] for group in optimizer.param_groups] == schedule_torch.get_last_lr() == [0.005, 0.01]
+
+
+@pytest.mark.parametrize("max_norm", [0.05, 1e3])
+def test_clipped_gradients_are_those_of_pytorch(max_norm, dtype):
+    ours, theirs = pair_of_nets(dtype)
+    images, labels = batch(0, dtype)
+    ops.cross_entropy(ours(mr.Tensor(images)), labels).backward()
+    torch.nn.functional.cross_entropy(theirs(torch.from_numpy(images)), torch.from_numpy(labels)).backward()
+    norm = optim.clip_grad_norm_(ours.parameters(), max_norm)
+    norm_torch = torch.nn.utils.clip_grad_norm_(theirs.parameters(), max_norm)
+    assert norm == pytest.approx(norm_torch.item(), rel=1e-5)
+    assert_same_gradients(ours, theirs)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("max_norm", [1.0, np.inf])
+def test_clipping_what_is_not_finite_does_as_pytorch(bad, max_norm):
+    gradients = [np.array([1, bad, 0], np.float32), np.array([2], np.float32)]
+    tensors = [mr.Tensor(np.ones_like(gradient), requires_grad=True) for gradient in gradients]
+    tensors_torch = [torch.ones(gradient.shape, requires_grad=True) for gradient in gradients]
+    for tensor, tensor_torch, gradient in zip(tensors, tensors_torch, gradients, strict=True):
+        tensor.grad, tensor_torch.grad = gradient, torch.from_numpy(gradient.copy())
+    np.testing.assert_array_equal(optim.clip_grad_norm_(tensors, max_norm),
+                                  torch.nn.utils.clip_grad_norm_(tensors_torch, max_norm))
+    for tensor, tensor_torch in zip(tensors, tensors_torch, strict=True):
+        np.testing.assert_array_equal(tensor.grad, tensor_torch.grad)
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step:UserWarning",
+                            "ignore:The epoch parameter in .scheduler.step:UserWarning")
+@pytest.mark.parametrize("warmup", [False, True])
+def test_schedules_are_those_of_pytorch(warmup):
+    schedulers = torch.optim.lr_scheduler
+    optimizer = optim.SGD([mr.Tensor([1.0], requires_grad=True)], lr=0.4)
+    optimizer_torch = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.4)
+    schedule, schedule_torch = optim.CosineLR(optimizer, 7, 0.1), None
+    if warmup:
+        schedule = optim.LinearWarmup(optimizer, 3, 0.25, after=schedule)
+        parts = [schedulers.LinearLR(optimizer_torch, 0.25, total_iters=3),
+                 schedulers.CosineAnnealingLR(optimizer_torch, 7, 0.1)]
+        schedule_torch = schedulers.SequentialLR(optimizer_torch, parts, [3])
+    else:
+        schedule_torch = schedulers.CosineAnnealingLR(optimizer_torch, 7, 0.1)
+    for _ in range(12):
+        assert optimizer.lr == pytest.approx(optimizer_torch.param_groups[0]["lr"], rel=1e-10)
+        schedule.step()
+        schedule_torch.step()

@@ -1,4 +1,4 @@
-"""SGD against the same arithmetic written as a loop over numbers, and the schedule of its learning rate."""
+"""SGD against the same arithmetic written as a loop over numbers."""
 import numpy as np
 import pytest
 
@@ -335,90 +335,6 @@ def test_a_gradient_of_another_shape_is_not_broadcast():
         optimizer.step()
 
 
-# ---- the schedule
-
-
-def rates(milestones, steps, **options):
-    """The learning rate after each step of the schedule."""
-    optimizer = optim.SGD(parameters(), lr=1.0)
-    schedule = optim.MultiStepLR(optimizer, milestones, **options)
-    result = []
-    for _ in range(steps):
-        schedule.step()
-        result.append(optimizer.lr)
-    return result
-
-
-def test_the_rate_drops_after_each_milestone():
-    np.testing.assert_allclose(rates([2, 4], 5), [1, 0.1, 0.1, 0.01, 0.01])
-    np.testing.assert_allclose(rates([4, 2], 5, gamma=0.5), [1, 0.5, 0.5, 0.25, 0.25])
-
-
-def test_a_milestone_that_is_listed_twice_counts_twice():
-    np.testing.assert_allclose(rates([2, 2], 3, gamma=0.5), [1, 0.25, 0.25])
-
-
-def test_without_milestones_the_rate_stays():
-    assert rates([], 3) == [1, 1, 1]
-
-
-def test_a_rate_that_is_set_by_hand_is_scaled_from_there():
-    optimizer = optim.SGD(parameters(), lr=1.0)
-    schedule = optim.MultiStepLR(optimizer, [2])
-    schedule.step()
-    optimizer.lr = 5
-    schedule.step()
-    assert optimizer.lr == 0.5
-
-
-def test_a_schedule_that_is_saved_and_loaded_goes_on():
-    optimizer = optim.SGD(parameters(), lr=1.0)
-    first = optim.MultiStepLR(optimizer, [2, 4])
-    for _ in range(3):
-        first.step()
-    assert first.state_dict() == {"steps": 3}
-    second = optim.MultiStepLR(optimizer, [2, 4])
-    second.load_state_dict(first.state_dict())
-    second.step()
-    assert second.steps == 4
-    np.testing.assert_allclose(optimizer.lr, 0.01)
-
-
-@pytest.mark.parametrize("milestone", [0, -1, 1.5, True])
-def test_a_milestone_is_a_whole_number_of_at_least_1(milestone):
-    with pytest.raises(ArgumentError, match=f"a milestone is {milestone!r}, expected an integer of at least 1"):
-        optim.MultiStepLR(optim.SGD(parameters(), lr=1.0), [3, milestone])
-
-
-def test_milestones_are_a_list_and_the_optimizer_comes_first():
-    with pytest.raises(ArgumentError, match=r"milestones is 3, expected a list: \[3\]"):
-        optim.MultiStepLR(optim.SGD(parameters(), lr=1.0), 3)
-    with pytest.raises(DTypeError, match="got a list, expected an optimizer"):
-        optim.MultiStepLR(parameters(), [3])
-
-
-@pytest.mark.parametrize("gamma", [-1, None, float("nan")])
-def test_gamma_is_not_negative(gamma):
-    with pytest.raises(ArgumentError, match=f"^MultiStepLR: gamma is {gamma!r}"):
-        optim.MultiStepLR(optim.SGD(parameters(), lr=1.0), [3], gamma=gamma)
-
-
-def test_a_schedule_needs_its_count_to_go_on():
-    schedule = optim.MultiStepLR(optim.SGD(parameters(), lr=1.0), [3])
-    with pytest.raises(StateError, match="MultiStepLR needs 'steps', got lr"):
-        schedule.load_state_dict({"lr": 1})
-    with pytest.raises(StateError, match="MultiStepLR needs 'steps', got nothing"):
-        schedule.load_state_dict({})
-
-
-@pytest.mark.parametrize("steps", [np.zeros(2, int), 1.5, -1, "3", None])
-def test_a_count_of_steps_that_is_none_is_refused(steps):
-    schedule = optim.MultiStepLR(optim.SGD(parameters(), lr=1.0), [3])
-    with pytest.raises(StateError, match="expected one whole number of at least 0"):
-        schedule.load_state_dict({"steps": steps})
-    assert schedule.steps == 0
-
-
 def test_frozen_parameters_are_taken_and_not_moved():
     frozen, trained = mr.Tensor([1.0]), mr.Tensor([1.0], requires_grad=True)
     optimizer = optim.SGD([frozen, trained], lr=0.5, weight_decay=0.1)
@@ -464,7 +380,6 @@ def test_a_read_only_parameter_is_refused_by_name_before_anything_moves():
 def test_what_is_shown_are_the_settings():
     optimizer = optim.SGD([mr.Tensor([1.0], requires_grad=True)], lr=0.1, momentum=0.9)
     assert repr(optimizer) == "SGD(1 parameters, lr=0.1, momentum=0.9, weight_decay=0, nesterov=False)"
-    assert repr(optim.MultiStepLR(optimizer, [2, 3])) == "MultiStepLR(milestones=[2, 3], gamma=0.1, steps=0, lr=0.1)"
 
 
 def test_a_velocity_that_the_dtype_cannot_hold_is_not_loaded():
