@@ -24,6 +24,7 @@ def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     Raises:
         ShapeError: the shapes do not fit, or the axis does not exist.
         DTypeError: this is not a list of tensors.
+        ArgumentError: the list is empty.
     """
     return Concatenate(axis)(*_listed("concatenate", tensors))
 
@@ -37,6 +38,7 @@ def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     Raises:
         ShapeError: the shapes differ, or the axis does not exist in the result.
         DTypeError: this is not a list of tensors.
+        ArgumentError: the list is empty.
     """
     return Stack(axis)(*_listed("stack", tensors))
 

@@ -23,8 +23,8 @@ def cross_entropy(logits: Tensor, labels: ArrayLike, label_smoothing: float = 0.
         labels: N integers from 0 to K - 1, on the host: a NumPy array or a list.
         label_smoothing: ε from 0 to 1, the part of each target that is spread evenly over the K classes (Szegedy et al.
             2015, arXiv:1512.00567, section 7): an example costs -(1 - ε) log p[label] - ε Σ log p[k] / K.
-        ignore_index: a label of examples that do not count, in the mean neither. PyTorch ignores -100 without being asked;
-            here None is the default, so that a negative label that nobody meant is refused.
+        ignore_index: the label of examples to leave out: the mean is that of the others. PyTorch leaves out -100 without
+            being asked; here None is the default, so that a negative label that nobody meant is refused.
 
     Returns:
         A scalar, in nats: ln K for logits that are all equal.
