@@ -80,7 +80,7 @@ def record_gradients(model: Module | TorchModule, optimizer: SGD | TorchOptimize
             taken out of the recorded gradients.
 
     A `torch.nn.Module` is recorded in the same way, with an optimizer of `torch.optim`: see torch_recorder.py for what
-    PyTorch adds, and what of it cannot be recorded.
+    PyTorch adds, torch_support.py for what of it cannot be recorded, and torch_shortcuts.py for what is a shortcut there.
 
     Returns:
         A context manager that yields a `GradientRecord`, which fills as backward passes run.

@@ -24,8 +24,8 @@ def call_at_the_end_of_the_pass(function: Callable[[], None]) -> None:
 
 def is_transformed() -> bool:
     """Does a transform of torch.func (grad, vmap, …) run this code?"""
-    functorch: Any = torch._C._functorch  # type: ignore[attr-defined, unused-ignore]  # pyright: ignore
-    return functorch.peek_interpreter_stack() is not None
+    core: Any = torch._C
+    return core._functorch.peek_interpreter_stack() is not None
 
 
 def version_of(x: torch.Tensor) -> int:
@@ -41,3 +41,14 @@ def is_view(x: torch.Tensor) -> bool:
 def own_weight(module: torch.nn.Module) -> torch.nn.Parameter | None:
     """The parameter `weight` of a module, without a search for what is not there."""
     return module._parameters.get("weight")
+
+
+def next_number() -> int:
+    """The number of the next node of the graph that this thread makes: later nodes have larger ones."""
+    autograd: Any = torch.autograd
+    return autograd._get_sequence_nr()
+
+
+def number_of(node: Any) -> int:
+    """The number of a node of the graph; that of a leaf is larger than all."""
+    return node._sequence_nr()

@@ -54,6 +54,13 @@ def ratio(numerator: Any, denominator: Any) -> Any:
     return torch.where(denominator > 0, numerator / denominator, math.nan)
 
 
+def cosine(a: Any, b: Any, a_norm: Any, b_norm: Any) -> Any:
+    """a · b / (‖a‖ ‖b‖) of two tensors of one shape and their norms; NaN where a norm is 0 or not finite."""
+    one, other = [torch.where((norm > 0) & (norm < math.inf), norm, math.nan) for norm in (a_norm, b_norm)]
+    a, b = [x.cpu() if x.device.type in NO_FLOAT64 else x for x in (a, b)]
+    return torch.sum((a.to(torch.float64) / one) * (b.to(torch.float64) / other))
+
+
 def on_host(numbers: Sequence[Any]) -> list[np.float64]:
     """0-d tensors as numbers of NumPy, in one transfer from each device."""
     places: dict[Any, list[int]] = {}

@@ -15,6 +15,7 @@ mean is said in record.py; the rest of this file is about what only PyTorch has:
                                    last row before the step.
     `torch.autograd.grad`          is a backward pass, and has a row.
     layers on a shortcut           do not count as depth: those of a child that is called `downsample` or `shortcut`.
+    shortcuts                      are found on the graph: see torch_shortcuts.py.
     compiled, scripted, sharded    refused: see torch_support.py.
 """
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any, NamedTuple
 import torch
 
 from minires.errors import ArgumentError, StateError
+from minires.ops.shortcut import ShortcutAdd
 from minires.recording.recorder import GradientRecorder, RunningPass
 from minires.recording.torch_engine import (
     NO_PASS,
@@ -37,11 +39,12 @@ from minires.recording.torch_engine import (
     own_weight,
     version_of,
 )
+from minires.recording.torch_flow import Fork, Terms, TorchFlow, measured
 from minires.recording.torch_norms import euclidean_norm, on_host, ratio
 from minires.recording.torch_support import check_model, check_optimizer, check_scaler
 from minires.recording.uses import Use, tensors_of
 
-OF_GRADIENTS = ("output_grad_norm", "weight_grad_norm")  # what a scaled loss scales
+OF_GRADIENTS = ("output_grad_norm", "weight_grad_norm", "flow_through_shortcut", "flow_through_branch", "flow_together")
 ON_SHORTCUTS = ("downsample", "shortcut")  # what torchvision, timm and others call the child that a shortcut goes through
 
 
@@ -89,6 +92,8 @@ class TorchPass(RunningPass):
         super().__init__()
         self.complete: set[int] = set()  # ids of the weights whose gradient came as a whole
         self.sums: dict[int, torch.Tensor] = {}  # id(weight) -> what the passes inside this one have brought
+        self.terms: dict[Fork, Terms] = {}  # of the shortcuts of which a part has come
+        self.flow: list[tuple[str, Use, Any]] = []  # (quantity, use, number) of the others
 
 
 class TorchRecorder(GradientRecorder):
@@ -105,9 +110,6 @@ class TorchRecorder(GradientRecorder):
         check_model(model)
         check_optimizer(optimizer)
         check_scaler(grad_scaler)
-        if shortcut_flow:
-            raise ArgumentError("record_gradients: shortcut_flow is for a net of minires, whose shortcuts are "
-                                "ops.shortcut_add: in a PyTorch net they are a + among others. Leave it out")
         super().__init__(model, optimizer)
         self._grad_scaler = grad_scaler
         self._on_shortcuts = {id(module) for name, module in model.named_modules()
@@ -118,6 +120,12 @@ class TorchRecorder(GradientRecorder):
         self._handles: list[Any] = []  # of the hooks on modules, weights and the optimizer
         self._watched_weights: set[int] = set()  # ids of those that have a hook
         self._has_run = False  # has any module of the model run?
+        self._torch_flow: TorchFlow | None = None
+        if shortcut_flow:
+            named = list(model.named_modules())
+            with_parameters = [name for name, module in named if any(True for _ in module.parameters(recurse=False))]
+            self._torch_flow = TorchFlow(with_parameters, self.flow_gradient, self)
+            self._modules = [module for _, module in named]  # with the model itself, which may add too
 
     def __reduce__(self) -> Any:
         """Where a whole model is pickled, its hooks are too."""
@@ -126,7 +134,7 @@ class TorchRecorder(GradientRecorder):
 
     def __enter__(self) -> Any:
         for module in self._modules:
-            if _may_change_its_input(module):
+            if self._torch_flow is not None or _may_change_its_input(module):
                 self._handles.append(module.register_forward_pre_hook(self._before_module, with_kwargs=True))
             self._handles.append(module.register_forward_hook(self._after_module, with_kwargs=True))
         optimizer: Any = self.optimizer
@@ -149,6 +157,8 @@ class TorchRecorder(GradientRecorder):
             warnings.warn("record_gradients: no module of the model ran in this block. If a function that torch.compile "
                           "made ran it: no hook is called inside compiled code, so run the function that was compiled",
                           stacklevel=2)
+        elif self._torch_flow is not None and exception in ((), (None, None, None)):
+            self._torch_flow.end()
 
     # ---- the forward pass
 
@@ -156,6 +166,8 @@ class TorchRecorder(GradientRecorder):
         """Note what the inputs are before the module may change them in place."""
         self._given[threading.get_ident(), id(module)] = {
             id(x): Given(version_of(x), self._name_of_view(x)) for x in _tensors_in(inputs, options) if x.requires_grad}
+        if self._torch_flow is not None:
+            self._torch_flow.before_module(module)
 
     def _name_of_view(self, x):
         """The module that returned this tensor, if it is a view of another one; else None."""
@@ -171,12 +183,16 @@ class TorchRecorder(GradientRecorder):
                                 "gradients cannot be read: record loss.backward()")
         self._has_run = True
         outputs, unknown = self._made_by(name, module, inputs, options, output)
-        if unknown and torch.is_grad_enabled():
+        if unknown and name and torch.is_grad_enabled():
             self._warn_once(name, unknown[0])
         if not outputs:
             self._note_frozen(name, module)
             return
-        self._note_use(self._use_of(name, outputs), module, outputs)
+        use = self._use_of(name, outputs) if name else None
+        if self._torch_flow is not None:
+            self._note_shortcuts(self._torch_flow, module, name, use, [x for _, x in outputs])
+        if use is not None:  # else this is the net itself
+            self._note_use(use, module, outputs)
 
     def _made_by(self, name, module, inputs, options, output):
         """([(part, tensor)] of what the module made and whose gradient may come, what may hold others).
@@ -217,6 +233,19 @@ class TorchRecorder(GradientRecorder):
             if weight.requires_grad and id(weight) not in self._watched_weights:
                 self._watched_weights.add(id(weight))
                 self._handles.append(weight.register_hook(WeightHook(self, id(weight))))
+
+    def _note_shortcuts(self, flow, module, name, use, outputs):
+        """Watch the shortcuts of a module; those with a name of their own stand behind the modules before them."""
+        nodes, shortcuts = flow.after_module(module, name, outputs)
+        if use is not None and len(shortcuts) == 1:
+            flow.watch(shortcuts[0], use, is_numbered=False)
+            return
+        for i, shortcut in enumerate(shortcuts):
+            before, after = flow.times_around(nodes, shortcut.add)
+            time = max(before) if before else min(after) - 1 if after else next(self._clock)
+            own_name = f"{name}.shortcut_add{i + 1}" if name else f"shortcut_add{i + 1}"
+            self._layout.know(own_name, ShortcutAdd, False, False)
+            flow.watch(shortcut, Use(own_name, None if self._is_rebuilding() else (time, i + 1)), is_numbered=True)
 
     def _hook_on(self, tensor, outer):
         """The hook on a tensor, one for all the modules that return it, such as a block and the last layer in it."""
@@ -265,6 +294,19 @@ class TorchRecorder(GradientRecorder):
             one.complete.add(place)
             self._note_weight_gradient(one, place, gradient)
 
+    def flow_gradient(self, fork: Fork, way: int, gradient: torch.Tensor | None) -> None:
+        """One of the nodes behind a fork has brought what it brings."""
+        if not self._is_open:
+            return
+        one = self._running_pass()
+        terms = one.terms.setdefault(fork, Terms())
+        terms.add(way, gradient)
+        if terms.count == fork.expected:
+            del one.terms[fork]
+            one.flow += measured(fork, terms)
+            if fork.is_numbered:
+                one.arrived.append(fork.use)
+
     def _note_weight_gradient(self, one, place, gradient):
         self._note_weight_norms(one, place, euclidean_norm(gradient), euclidean_norm(self._weights[place][0]))
 
@@ -292,14 +334,14 @@ class TorchRecorder(GradientRecorder):
             call_at_the_end_of_the_pass(partial(self._end, number))
         return self._passes[number]
 
-    def _end(self, number):
+    def _end(self, number: int) -> None:
         """Add the numbers of this pass."""
-        one = self._passes.pop(number, None)
+        one: Any = self._passes.pop(number, None)
         self._outer = {inner: outer for inner, outer in self._outer.items() if outer != number}
         if one is not None and self._is_open:
             self._add_sums(one)
             if one.of_uses or one.of_weights:
-                self._add_row(one, [])
+                self._add_row(one, one.flow)
 
     def _as_arrays(self, numbers):
         """[(key, 0-d tensor)] as [(key, number of NumPy)]; those of a scaled loss without its scale."""

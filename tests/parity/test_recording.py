@@ -597,11 +597,6 @@ def test_optimizers_and_scalers_of_others_are_refused(optimizer, scaler, message
         mr.record_gradients(torch.nn.Linear(3, 1), optimizer, grad_scaler=scaler)
 
 
-def test_shortcut_flow_is_refused_in_words():
-    with pytest.raises(ArgumentError, match="shortcut_flow is for a net of minires"):
-        mr.record_gradients(torch.nn.Linear(3, 1), shortcut_flow=True)
-
-
 def test_a_torch_optimizer_is_refused_for_a_net_of_minires():
     optimizer = torch.optim.SGD(torch.nn.Linear(3, 1).parameters(), lr=0.1)
     with pytest.raises(DTypeError, match="optimizer is a SGD, expected an optimizer such as"):
