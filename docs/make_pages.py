@@ -1,9 +1,11 @@
-"""Make what the pages "Your own net" and "Your own op" show: `python docs/make_pages.py [folder]`.
+"""Make what the pages "Your own net", "Your own op" and "Your PyTorch model" show: `python docs/make_pages.py [folder]`.
 
 The blocks of a page are run as its reader would, as a script in an empty folder. From this come the figures, in images/;
-the text that `your_own_op.md` prints, put below the block that prints it; and `your_own_net.ipynb`, the page as a notebook,
-without outputs. Without a folder, the files in docs/ are made anew.
+the text that a page prints, put below the block that prints it; and `your_own_net.ipynb` and `your_pytorch_model.ipynb`, the
+pages as notebooks, without outputs. Without a folder, the files in docs/ are made anew; the page of PyTorch's models where
+that is installed.
 """
+import importlib.util
 import json
 import os
 import re
@@ -22,15 +24,25 @@ def main(out=DOCS):
     """Make all files, in the folder `out`."""
     out = Path(out)
     (out / "images").mkdir(parents=True, exist_ok=True)
-    net, op = [(DOCS / name).read_text(encoding="utf-8") for name in ("your_own_net.md", "your_own_op.md")]
+    make_page("your_own_net.md", "own_net.py", out)
+    make_page("your_own_op.md", "own_op.py", out)
+    if importlib.util.find_spec("torch") is not None:
+        make_page("your_pytorch_model.md", "pytorch_model.py", out)
+
+
+def make_page(name, script, out):
+    """Make the figures of a page, the page with what it prints, and its notebook if it names one."""
+    page = (DOCS / name).read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        run(net, "own_net.py", folder)
-        printed = run(op, "own_op.py", folder)
+        printed = run(page, script, folder)
         for figure in sorted(Path(folder).glob("*.png")):
             shutil.copy(figure, out / "images" / figure.name)
-    (out / "your_own_op.md").write_text(with_outputs(op, printed), encoding="utf-8", newline="\n")
-    notebook = json.dumps(notebook_of(net), indent=1, ensure_ascii=False) + "\n"
-    (out / "your_own_net.ipynb").write_text(notebook, encoding="utf-8", newline="\n")
+    made = with_outputs(page, printed)
+    (out / name).write_text(made, encoding="utf-8", newline="\n")
+    notebook = Path(name).with_suffix(".ipynb").name
+    if notebook in page:
+        text = json.dumps(notebook_of(made), indent=1, ensure_ascii=False) + "\n"
+        (out / notebook).write_text(text, encoding="utf-8", newline="\n")
 
 
 def run(page, script, folder):
@@ -60,12 +72,13 @@ def with_outputs(page, outputs):
 
 
 def notebook_of(page):
-    """The page as a notebook: a cell for each block, and the text between; figures appear as the cells run."""
+    """The page as a notebook: a cell for each block, and the text between; outputs appear as the cells run."""
     cells = []
+    page = re.sub(r"^```text\n.*?^```\n", "", page, flags=re.MULTILINE | re.DOTALL)
     for i, part in enumerate(re.split(r"^```python\n(.*?)^```\n", page, flags=re.MULTILINE | re.DOTALL)):
         is_code = i % 2 == 1
         paragraphs = [part.strip()] if is_code else [text.strip() for text in part.split("\n\n")]
-        text = "\n\n".join(p for p in paragraphs if p and not p.startswith("![") and "your_own_net.ipynb" not in p)
+        text = "\n\n".join(p for p in paragraphs if p and not p.startswith("![") and ".ipynb)" not in p)
         if text:
             cell = {"cell_type": "code" if is_code else "markdown", "id": f"cell-{len(cells)}", "metadata": {},
                     "source": text.splitlines(keepends=True)}

@@ -17,6 +17,7 @@ PLANTED = {  # what is planted: (file, line, a word of the contract's name)
     "to a sibling": ("drawing/model.py", "from minires.recording import record", "Arrows point one way"),
     "to the root": ("ops/loss.py", "import minires", "package as a whole"),
     "to cupy": ("arrays/backend.py", "import cupy", "cupy"),
+    "to torch": ("recording/recorder.py", "import torch", "torch"),
     "to matplotlib": ("recording/record.py", "from matplotlib import pyplot", "matplotlib"),
     "to html": ("engine/op.py", "import html", "HTML"),
     "from a writer to the net": ("drawing/output/text.py", "from minires.drawing.graph import Graph", "only data"),

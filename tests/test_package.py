@@ -15,6 +15,13 @@ def test_importing_minires_imports_neither_matplotlib_nor_cupy():
     assert done.stdout.strip() == "[]"
 
 
+def test_recording_a_net_of_minires_imports_no_torch():
+    code = ("import sys, minires as mr\nwith mr.record_gradients(mr.models.flat_net(1)): pass\n"
+            "print('torch' in sys.modules, 'minires.recording.torch_recorder' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False False"
+
+
 def test_plot_comes_with_its_first_use():
     code = "import sys, minires as mr; mr.plot.gradient_norms; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -251,7 +251,7 @@ CALLS = {
     "mr.save": lambda: {"module_or_dict": {"a": np.ones(2)}, "path": "a.npz"},
     "mr.load": lambda: {"path": "a.npz"},
     "mr.set_threads": lambda: {"n": 1},
-    "mr.record_gradients": lambda: {"model": NET, "optimizer": sgd(), "shortcut_flow": False},
+    "mr.record_gradients": lambda: {"model": NET, "optimizer": sgd(), "shortcut_flow": False, "grad_scaler": None},
     "mr.stack_records": lambda: {"records": [RECORD, RECORD]},
     "mr.GradientRecord": lambda: {"columns": RECORD.columns, "rows": [], "passes": RECORD.passes},
     "GradientRecord.values": lambda: {"self": RECORD, "quantity": "weight_norm"},

@@ -8,10 +8,14 @@ The flow through the shortcuts is measured in shortcut_flow.py.
 """
 from __future__ import annotations
 
+import importlib
 import itertools
+import sys
 import threading
 import warnings
 import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from minires.arguments import flag
 from minires.arrays.backend import Array, use_device_of
@@ -21,7 +25,7 @@ from minires.engine.hooks import BackwardHook
 from minires.engine.op import Op
 from minires.engine.state import state
 from minires.engine.tensor import Tensor
-from minires.errors import DTypeError
+from minires.errors import ArgumentError, DTypeError
 from minires.models import Block
 from minires.nn import Module
 from minires.ops.shortcut import ShortcutAdd
@@ -33,7 +37,30 @@ from minires.recording.shortcut_flow import ShortcutFlow
 from minires.recording.uses import Layout, Use, in_forward_order, numbers_of, tensors_of
 
 
-def record_gradients(model: Module, optimizer: Optimizer | None = None, shortcut_flow: bool = False) -> GradientRecorder:
+class TorchModule(Protocol):
+    """A `torch.nn.Module`, known by what only those have: to name its class, torch would have to be imported."""
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Any:
+        """As in PyTorch."""
+
+
+class TorchOptimizer(Protocol):
+    """A `torch.optim.Optimizer`."""
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> Any:
+        """As in PyTorch."""
+
+
+class TorchScaler(Protocol):
+    """A `torch.amp.GradScaler`."""
+
+    def get_scale(self) -> float:
+        """As in PyTorch."""
+        ...
+
+
+def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOptimizer | None = None, shortcut_flow: bool = False,
+                     *, grad_scaler: TorchScaler | None = None) -> GradientRecorder:
     """A `with` block whose backward passes through `model` are recorded, layer by layer.
 
     Args:
@@ -49,20 +76,33 @@ def record_gradients(model: Module, optimizer: Optimizer | None = None, shortcut
             `flow_together`, `flow_cosine`. So for any module that calls `ops.shortcut_add` once. Where one does so several
             times, or the net itself does, each add gets a column, such as "shortcut_add1"; it is measured where its two
             ways part.
+        grad_scaler: of a PyTorch model in mixed precision, the `torch.amp.GradScaler` that scales its loss: its scale is
+            taken out of the recorded gradients.
+
+    A `torch.nn.Module` is recorded in the same way, with an optimizer of `torch.optim`: see torch_recorder.py for what
+    PyTorch adds, torch_support.py for what of it cannot be recorded, and torch_shortcuts.py for what is a shortcut there.
 
     Returns:
         A context manager that yields a `GradientRecord`, which fills as backward passes run.
 
     Raises:
         DTypeError: `model` is no module, or `optimizer` is no optimizer.
-        ArgumentError: `shortcut_flow` is neither True nor False.
+        ArgumentError: `shortcut_flow` is neither True nor False; or the PyTorch model is one that cannot be recorded.
     """
+    shortcut_flow = flag("record_gradients", "shortcut_flow", shortcut_flow)
+    if isinstance(model, getattr(sys.modules.get("torch.nn"), "Module", ())):  # torch is there before a model of its own is
+        torch_recorder: Any = importlib.import_module("minires.recording.torch_recorder")
+        return torch_recorder.TorchRecorder(model, optimizer, shortcut_flow, grad_scaler)
     if not isinstance(model, Module):
         raise DTypeError(f"record_gradients: got a {type(model).__name__}, expected a model (an nn.Module)")
     if optimizer is not None and not hasattr(optimizer, "hooks"):
         raise DTypeError(f"record_gradients: optimizer is a {type(optimizer).__name__}, expected an optimizer such as "
                          "optim.SGD(model.parameters(), …)")
-    return GradientRecorder(model, optimizer, flag("record_gradients", "shortcut_flow", shortcut_flow))
+    if grad_scaler is not None:
+        raise ArgumentError("record_gradients: grad_scaler is for a PyTorch model in mixed precision, and this model is one "
+                            "of minires: leave it out")
+    own_optimizer: Any = optimizer
+    return GradientRecorder(model, own_optimizer, shortcut_flow)
 
 
 OF_WEIGHTS = ("weight_grad_norm", "weight_norm", "update_ratio")
@@ -84,6 +124,8 @@ class GradientRecorder(BackwardHook):
     output's complete gradient just before it is used. Nothing is kept alive, and no array is copied but the weights
     around an optimizer's step.
     """
+
+    _frames_to_the_call = 4  # from a warning to the line that ran the module
 
     def __init__(self, model: Module, optimizer: Optimizer | None = None, shortcut_flow: bool = False) -> None:
         self.model = model
@@ -177,6 +219,15 @@ class GradientRecorder(BackwardHook):
         if isinstance(weight, Tensor) and weight.op is None:
             self._note_weight(weight, use.name)
 
+    def _is_layer(self, module):
+        """Is its weight a kernel or a matrix?"""
+        weight = vars(module).get("weight")
+        return isinstance(weight, Tensor) and weight.ndim >= 2
+
+    def _is_rebuilding(self):
+        """Does a checkpoint run its part again, in the backward pass?"""
+        return state.rebuilding is not None
+
     def _note_weight(self, weight, name):
         """Modules may share a weight; its numbers stand at each, in the column of the first use."""
         if id(weight) not in self._weights:
@@ -206,20 +257,20 @@ class GradientRecorder(BackwardHook):
     def _use_of(self, name, outputs):
         """This run of a module."""
         parts = tuple([part for part, _ in outputs if part])
-        time = None if state.rebuilding else (next(self._clock), 0)
+        time = None if self._is_rebuilding() else (next(self._clock), 0)
         frozen = () if name in self._frozen else tuple(self._frozen)  # if so, what ran before was of another forward
         self._frozen.clear()
         return Use(name, time, ("", *parts), frozen)
 
     def _know(self, name, module):
-        is_layer = _is_layer(module)  # those on shortcuts do not count: a residual net is as deep as its plain twin
+        is_layer = self._is_layer(module)  # those on shortcuts do not count: a residual net is as deep as its plain twin
         self._layout.know(name, type(module), is_layer, is_layer and id(module) not in self._on_shortcuts)
 
     def _note_frozen(self, name, module):
         """A module ran of which no gradient is wanted: it has no column, but where it is a layer, what follows is deeper."""
         if name in self._frozen:
             self._frozen.clear()  # another forward has begun
-        if name and _is_layer(module) and state.rebuilding is None and id(module) not in self._on_shortcuts:
+        if name and self._is_layer(module) and not self._is_rebuilding() and id(module) not in self._on_shortcuts:
             self._know(name, module)
             self._frozen[name] = None
 
@@ -242,7 +293,7 @@ class GradientRecorder(BackwardHook):
         if name not in self._warned:
             self._warned.add(name)
             warnings.warn(f"record_gradients: {name!r} returned a {type(what).__name__}, whose gradient cannot be recorded: "
-                          "return a tensor, or tensors in a tuple, a list or a dict", stacklevel=4)
+                          "return a tensor, or tensors in a tuple, a list or a dict", stacklevel=self._frames_to_the_call)
 
     # ---- the backward pass
 
@@ -263,7 +314,10 @@ class GradientRecorder(BackwardHook):
         one = self._only_pass or self._passes.get(running_pass())
         if one is None:
             return  # a pass that began before the block
-        norm = euclidean_norm(step.grad_output)
+        self._note_arrival(one, uses, euclidean_norm(step.grad_output))
+
+    def _note_arrival(self, one, uses, norm):
+        """In this pass, the gradient of a tensor has this norm, which the `uses` of modules [(use, part)] returned."""
         last = None
         for use, part in reversed(uses):  # the last to run first, as gradients arrive
             one.arrived.append(use)
@@ -284,23 +338,27 @@ class GradientRecorder(BackwardHook):
             return
         one = self._only_pass or self._passes.get(running_pass())
         if one is not None:
-            weight, keys = self._weights[id(leaf)]
-            for quantity, array in (("weight_grad_norm", gradient), ("weight_norm", weight.data)):
-                norm = euclidean_norm(array)
-                for key in keys[quantity]:
-                    one.of_weights.append((key, norm))
+            self._note_weight_norms(one, id(leaf), euclidean_norm(gradient), euclidean_norm(leaf.data))
+
+    def _note_weight_norms(self, one, place, gradient_norm, weight_norm):
+        """In this pass, a weight and its gradient have these norms; `place` is its id."""
+        _, keys = self._weights[place]
+        for quantity, norm in (("weight_grad_norm", gradient_norm), ("weight_norm", weight_norm)):
+            one.of_weights += [(key, norm) for key in keys[quantity]]
 
     def end_of_pass(self) -> None:
         """Add the numbers of this pass; a pass through another model adds none."""
         running = running_pass()
         one = self._passes.pop(running, None)
         self._only_pass = None
-        if one is None or not (one.of_uses or one.of_weights):
-            return
+        if one is not None and (one.of_uses or one.of_weights):
+            self._add_row(one, [] if self._flow is None else self._flow.numbers(running))
+
+    def _add_row(self, one, flow):
+        """Add the numbers of a pass to the record; `flow` is what was measured at its shortcuts."""
         uses = in_forward_order(one.arrived)
         number = numbers_of(uses)
         self._layout.follow(uses, number)
-        flow = [] if self._flow is None else self._flow.numbers(running)
         one.of_uses += [(quantity, use, "", norm) for quantity, use, norm in flow if use in number]
         found = one.of_weights
         for quantity, use, part, norm in one.of_uses:
@@ -309,9 +367,13 @@ class GradientRecorder(BackwardHook):
                 self._keys[place] = quantity, self._layout.column_name(*place[1:])
             found.append((self._keys[place], norm))
         numbers = PassNumbers()
-        numbers.add(found)
+        numbers.add(self._as_arrays(found))
         self.record.passes.add(numbers)
         self._awaits_update = True
+
+    def _as_arrays(self, numbers):
+        """[(key, number)] with the numbers as 0-d arrays of NumPy or CuPy: as they are."""
+        return numbers
 
     # ---- the optimizer
 
@@ -319,29 +381,29 @@ class GradientRecorder(BackwardHook):
         """Keep the weights, to know how far the optimizer moves them: in its first step after a pass."""
         if self._awaits_update:
             for place, (weight, _keys) in self._weights.items():
-                use_device_of(weight.data)
-                self._before_update[place] = weight.data.copy()
+                self._before_update[place] = self._copy_of(weight)
 
     def after_update(self, optimizer: Optimizer) -> None:
         """Add the update ratio to the numbers of the last pass."""
         ratios = []
         for place, before in self._before_update.items():
             weight, keys = self._weights[place]
-            use_device_of(weight.data)
-            moved = ratio(euclidean_norm(weight.data - before), euclidean_norm(before))
-            for key in keys["update_ratio"]:
-                ratios.append((key, moved))
+            moved = self._update_ratio(weight, before)
+            ratios += [(key, moved) for key in keys["update_ratio"]]
         self._before_update = {}
         self._awaits_update = False
-        self.record.passes.add_to_last(ratios)
+        self.record.passes.add_to_last(self._as_arrays(ratios))
+
+    def _copy_of(self, weight):
+        use_device_of(weight.data)
+        return weight.data.copy()
+
+    def _update_ratio(self, weight, before):
+        """‖W - W before‖ / ‖W before‖, NaN where the weight was 0."""
+        use_device_of(weight.data)
+        return ratio(euclidean_norm(weight.data - before), euclidean_norm(before))
 
 
 def _holds(value, tensor):
     """Is this tensor in a tuple, a list or a dict?"""
     return isinstance(value, (tuple, list, dict)) and any(x is tensor for _, x in tensors_of(value)[0])
-
-
-def _is_layer(module):
-    """Is its weight a kernel or a matrix?"""
-    weight = vars(module).get("weight")
-    return isinstance(weight, Tensor) and weight.ndim >= 2

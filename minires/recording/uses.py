@@ -94,6 +94,7 @@ class Layout:
         for use in uses:
             place = use.name, numbers[use]
             if place not in self._parts:
+                self._parts.pop((use.name, 0), None)  # it is not frozen
                 frozen = [(name, -numbers[use]) for name in use.frozen]
                 followers.setdefault(last, []).extend([*frozen, place])
                 self._parts.update({layer: [] for layer in frozen})
@@ -141,12 +142,15 @@ class Output(NamedTuple):
     """A tensor in what a module was given or returned."""
 
     part: str  # "" where it is all of it; else where it stands: "[0]", '["key"]', '["key"][1]'
-    tensor: Tensor
+    tensor: Any  # a `Tensor`, or one of PyTorch
 
 
-def tensors_of(value: Any, part: str = "") -> tuple[list[Output], list[Any]]:
-    """(the tensors in tuples, lists and dicts, nested or not, in order; what is there besides and may hold tensors)."""
-    if isinstance(value, Tensor):
+def tensors_of(value: Any, part: str = "", kind: type = Tensor) -> tuple[list[Output], list[Any]]:
+    """(the tensors in tuples, lists and dicts, nested or not, in order; what is there besides and may hold tensors).
+
+    `kind` is the class of the tensors that are meant.
+    """
+    if isinstance(value, kind):
         return [Output(part, value)], []
     if isinstance(value, Mapping):
         below = [(f'["{key}"]' if isinstance(key, str) else f"[{key!r}]", x) for key, x in value.items()]
@@ -154,5 +158,5 @@ def tensors_of(value: Any, part: str = "") -> tuple[list[Output], list[Any]]:
         below = [(f"[{i}]", x) for i, x in enumerate(value)]
     else:
         return [], [] if part and (isinstance(value, PLAIN) or hasattr(value, "__array__")) else [value]
-    found = [tensors_of(x, part + place) for place, x in below]
+    found = [tensors_of(x, part + place, kind) for place, x in below]
     return [output for outputs, _ in found for output in outputs], [x for _, others in found for x in others]

@@ -554,6 +554,11 @@ def test_what_cannot_be_watched_is_refused_at_the_call(model, optimizer, message
         mr.record_gradients(model, optimizer)
 
 
+def test_a_gradient_scaler_is_for_pytorch():
+    with pytest.raises(ArgumentError, match="grad_scaler is for a PyTorch model"):
+        mr.record_gradients(Forked(), grad_scaler=object())
+
+
 def test_a_selection_of_an_empty_record_says_that_it_is_empty():
     with mr.record_gradients(Forked()) as record:
         pass

@@ -1,0 +1,54 @@
+"""What PyTorch tells of its engine, its tensors and its modules only under names that begin with an underscore.
+
+All of them are what PyTorch's own `DistributedDataParallel`, checkpoints and hooks for several gradients stand on.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+NO_PASS = -1  # the number of the pass where none runs
+
+
+def current_pass() -> int:
+    """A number of the backward pass that runs in this thread, the innermost where a checkpoint runs one in another."""
+    return torch._C._current_graph_task_id()
+
+
+def call_at_the_end_of_the_pass(function: Callable[[], None]) -> None:
+    """Call it once the backward pass that runs has ended; not where the pass fails."""
+    torch.autograd.Variable._execution_engine.queue_callback(function)
+
+
+def is_transformed() -> bool:
+    """Does a transform of torch.func (grad, vmap, …) run this code?"""
+    core: Any = torch._C
+    return core._functorch.peek_interpreter_stack() is not None
+
+
+def version_of(x: torch.Tensor) -> int:
+    """How often a tensor has been changed in place."""
+    return x._version
+
+
+def is_view(x: torch.Tensor) -> bool:
+    """Does it show the values of another tensor, on the graph as well?"""
+    return x._is_view()
+
+
+def own_weight(module: torch.nn.Module) -> torch.nn.Parameter | None:
+    """The parameter `weight` of a module, without a search for what is not there."""
+    return module._parameters.get("weight")
+
+
+def next_number() -> int:
+    """The number of the next node of the graph that this thread makes: later nodes have larger ones."""
+    autograd: Any = torch.autograd
+    return autograd._get_sequence_nr()
+
+
+def number_of(node: Any) -> int:
+    """The number of a node of the graph; that of a leaf is larger than all."""
+    return node._sequence_nr()
