@@ -262,10 +262,18 @@ def _line_and_points(record, quantity):
     """The columns to draw as a line, and those to draw as loose markers (or None)."""
     layers = record.layers()
     if not layers.columns:
-        return record, None
+        return _known_columns(record, quantity), None
     if quantity == "output_grad_norm" and any(issubclass(column.kind, Block) for column in record.columns):
         return record.stream(), layers
     return layers, None
+
+
+def _known_columns(record, quantity):
+    """The columns of which something was recorded, of a record without layers; they keep their places."""
+    known = ~record.missing(quantity).all(axis=0)
+    knows_depth = any(column.depth for column in record.columns)
+    columns = [column if knows_depth else column._replace(depth=i) for i, column in enumerate(record.columns, 1)]
+    return record.with_columns([column for column, is_known in zip(columns, known, strict=True) if is_known])
 
 
 def _positions(record):

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from minires.engine.tensor import Tensor
-from minires.recording.record import Column
+from minires.recording.column import Column
 
 Place: TypeAlias = tuple[str, int]  # (name of a module, which of its uses); use 0 is a layer of which no gradient is wanted
 

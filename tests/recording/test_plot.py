@@ -13,8 +13,8 @@ import minires as mr
 from minires import models, nn, ops
 from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.recording import fonts, plot
+from minires.recording.column import Column
 from minires.recording.numbers import FLOW_QUANTITIES
-from minires.recording.record import Column
 
 NOTHING = object()  # stands in a table where a pass recorded no number
 

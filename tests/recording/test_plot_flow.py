@@ -5,9 +5,9 @@ from matplotlib import pyplot
 
 import minires as mr
 from minires import models, ops
+from minires.recording.column import Column
 from minires.recording.numbers import FLOW_QUANTITIES
 from minires.recording.plot import PALE
-from minires.recording.record import Column
 
 
 @pytest.fixture(autouse=True)
