@@ -210,7 +210,8 @@ CALLS = {
     "GradientRecord.from_csv": lambda: {"path": record_file("a.csv")},
     "GradientRecord.from_arrays": lambda: {"names": ["a", "b"], "values": {"weight_norm": [1.0, 2.0]},
                                                   "types": ["Conv2d"] * 2},
-    "plot.gradient_norms": lambda: {"records": [RECORD], "labels": ["a"], "quantity": "weight_norm", "ax": None},
+    "plot.gradient_norms": lambda: {"records": [RECORD], "labels": ["a"], "quantity": "weight_norm", "ax": None,
+                                     "names": True},
     "plot.gradient_heatmap": lambda: {"record": RECORD, "quantity": "weight_norm", "ax": None},
     "plot.shortcut_flow": lambda: {"record": RECORD, "ax": None},
 }

@@ -9,10 +9,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from minires.arguments import instance, known_name, list_of
+from minires.arguments import flag, instance, known_name, list_of
 from minires.errors import ArgumentError, DTypeError
 from minires.models import Block
 from minires.recording.fonts import make_readable
+from minires.recording.name_ticks import has_names, set_names
 from minires.recording.numbers import FLOW_QUANTITIES
 from minires.recording.record import GradientRecord
 
@@ -21,6 +22,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")  # once all colours are used, they come again with the next marker and the next of these
 
+INCHES_OF_A_KEY = 1.9  # how wide an entry of a legend is
 MOST_MARKED = 40  # columns of a line that has a marker at each
 MOST_ROWS, MOST_PASSES = 48, 96  # of a map whose marks are seen whatever its size: more are marked by points as well
 
@@ -42,7 +44,7 @@ ZERO_MARKER, NOT_FINITE_MARKER = "v", "x"
 
 
 def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: Sequence[str] | None = None,
-                   quantity: str = "output_grad_norm", ax: Axes | None = None) -> Axes:
+                   quantity: str = "output_grad_norm", ax: Axes | None = None, names: bool = False) -> Axes:
     """Draw a quantity by layer, in forward order with the input at the left, on a logarithmic axis.
 
     Of `output_grad_norm`, a net made of `models.Block` shows its stream (the blocks' outputs and the stem's) as a line
@@ -57,24 +59,27 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
         labels: a name for each record.
         quantity: "output_grad_norm", "weight_grad_norm", "weight_norm" or "update_ratio".
         ax: the Axes to draw in; a new figure's where None.
+        names: write the layers' names at the axis, in place of numbers: those of the first record that has a layer there,
+            and of them as many as can be read in the figure as it is.
 
     Returns:
         The Axes. The numbers behind it: `record.to_csv(path)`.
 
     Raises:
-        ArgumentError: no record, one without this quantity, or another number of labels.
+        ArgumentError: no record, one without this quantity, or another number of labels; `names` is neither True nor False.
         UnknownNameError: no such quantity.
         DTypeError: this is no record.
     """
     given: Any = records
     listed = list(given) if isinstance(given, Iterable) and not isinstance(given, np.ndarray) else [given]
-    names = _check_records(listed, labels, quantity)
+    texts = _check_records(listed, labels, quantity)
+    with_names = flag("plot", "names", names)
     ax = _axes(ax)
     ax.set_yscale("log")
     others = list(zip(*ax.get_legend_handles_labels(), strict=True))  # of what was drawn here before
     own: list[tuple[Line2D, str]] = []
     keys = {}  # what the legend says of all records together: text -> artist
-    for i, (record, label) in enumerate(zip(listed, names, strict=True)):
+    for i, (record, label) in enumerate(zip(listed, texts, strict=True)):
         style = _style(i)
         line, points = _line_and_points(record, quantity)
         if points is not None:
@@ -85,7 +90,10 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
             keys.update(_draw_points(ax, points, quantity, style))
     ax.set_xlabel("layer in forward order (input at the left)")
     ax.set_ylabel(AXIS_LABELS[quantity])
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if with_names:
+        set_names(ax.xaxis, _names_by_place(listed, quantity))
+    elif not has_names(ax.xaxis):  # of what was drawn here before
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(True, which="major", alpha=0.3)
     _write_legend(ax, [*others, *own, *[(artist, text) for text, artist in keys.items()]])
     return ax
@@ -124,9 +132,7 @@ def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm",
     ax.set_xlabel("backward pass")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_ylabel("layer in forward order (input at the bottom)")
-    ticks = np.unique(np.linspace(0, len(shown.names) - 1, 12).round().astype(int))
-    ax.set_yticks(ticks, [shown.names[i] for i in ticks])
-    make_readable(ax.get_yticklabels())
+    set_names(ax.yaxis, dict(enumerate(shown.names)))
     return ax
 
 
@@ -200,15 +206,15 @@ def _label_flow(ax, right, names, keys):
     ax.set_xlim(-0.5, len(names) - 0.5)
     ax.set_ylim(0, 1)
     right.set_ylim(-1, 1)
-    ticks = np.unique(np.linspace(0, len(names) - 1, 12).round().astype(int))
-    ax.set_xticks(ticks, [names[i] for i in ticks], rotation=40, ha="right", rotation_mode="anchor")
+    set_names(ax.xaxis, dict(enumerate(names)))
     ax.set_xlabel("block in forward order (input at the left)")
     ax.set_ylabel("share of the two norms")
     right.set_ylabel("cosine (line)")
     (bands, labels), (lines, line_labels) = ax.get_legend_handles_labels(), right.get_legend_handles_labels()
-    ax.legend([*bands, *lines, *keys.values()], [*labels, *line_labels, *keys], ncols=3, loc="lower center",
+    inches = ax.bbox.width / ax.figure.dpi
+    ax.legend([*bands, *lines, *keys.values()], [*labels, *line_labels, *keys],
+              ncols=max(1, min(3, int(inches / INCHES_OF_A_KEY))), loc="lower center",
               bbox_to_anchor=(0.5, 1.0), frameon=False)  # above the bands, not on them
-    make_readable(ax.get_xticklabels())
 
 
 def _with_flow(record):
@@ -280,6 +286,19 @@ def _positions(record):
     """The x of each column: how many layers deep it is; its place, where the record knows no layers."""
     depths = [column.depth for column in record.columns]
     return np.array(depths if any(depths) else range(1, len(depths) + 1))
+
+
+def _names_by_place(records, quantity):
+    """{x: name} of the columns on the lines of these records; where a record has several at one x, "a, b" or "a + 2"."""
+    by_place: dict[float, str] = {}
+    for record in records:
+        line, _ = _line_and_points(record, quantity)
+        at_place: dict[float, list[str]] = {}
+        for x, name in zip(_positions(line).tolist(), line.names, strict=True):
+            at_place.setdefault(x, []).append(name)
+        for x, names in at_place.items():
+            by_place.setdefault(x, ", ".join(names) if len(names) < 3 else f"{names[0]} + {len(names) - 1}")
+    return by_place
 
 
 def _recorded(record, quantity):
