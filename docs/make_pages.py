@@ -1,4 +1,4 @@
-"""Make what the pages "Your own net" and "Your own op" show: `python docs/make_pages.py [folder]`.
+"""Make what the pages "Your own net", "Records" and "Your own op" show: `python docs/make_pages.py [folder]`.
 
 The blocks of a page are run as its reader would, as a script in an empty folder. From this come the figures, in images/;
 the text that `your_own_op.md` prints, put below the block that prints it; and `your_own_net.ipynb`, the page as a notebook,
@@ -22,9 +22,11 @@ def main(out=DOCS):
     """Make all files, in the folder `out`."""
     out = Path(out)
     (out / "images").mkdir(parents=True, exist_ok=True)
-    net, op = [(DOCS / name).read_text(encoding="utf-8") for name in ("your_own_net.md", "your_own_op.md")]
+    net, records, op = [(DOCS / name).read_text(encoding="utf-8")
+                        for name in ("your_own_net.md", "records.md", "your_own_op.md")]
     with tempfile.TemporaryDirectory() as folder:
         run(net, "own_net.py", folder)
+        run(records, "records.py", folder)
         printed = run(op, "own_op.py", folder)
         for figure in sorted(Path(folder).glob("*.png")):
             shutil.copy(figure, out / "images" / figure.name)

@@ -16,10 +16,11 @@ class Column(NamedTuple):
     name: str  # dotted, such as "layer2.0.conv1"
     kind: type  # its class
     is_layer: bool  # its weight is a kernel or a matrix: what counts as depth
-    depth: int  # how many uses of such layers had made their output by then, itself included; not of those on shortcuts
+    depth: int  # how many such layers are on the longest path to its output, itself included; see branches.py
     module: str = ""  # the module's own name, "layer2.0.conv1" for a column "layer2.0.conv1@2[0]"; "" where it is `name`
     use: int = 1  # which of the module's uses before one backward pass
     part: str = ""  # which tensor of a tuple, list or dict, "[0]" or '["key"]'; "" for all that the module returned
+    after: tuple[str, ...] | None = None  # the columns right before it on the graph; None where this is not known
 
     @property
     def module_name(self) -> str:

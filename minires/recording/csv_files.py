@@ -1,18 +1,20 @@
 """A record as a CSV file in long form, a line a value, and back.
 
-    pass,module,type,quantity,value,depth,role,use_of,use,part,lines
-    0,stem,Conv2d,output_grad_norm,0.25,1,layer,stem,1,,640
+    pass,module,type,quantity,value,depth,role,use_of,use,part,after,lines
+    0,conv2,Conv2d,output_grad_norm,0.25,2,layer,conv2,1,,conv1,640
 
 The first five columns are the numbers; `value` is empty where nothing was recorded, and nan where a NaN was. The others say
 of the module what plots and selections ask, the same on each of its lines: `role` is "layer" (its weight is a kernel or a
-matrix) or "block" (a `models.Block`), or both, and the rest are the fields of a `Column`. `lines` is the number of lines
-behind the head, so that a file that was cut off is known by it; who leaves lines out on purpose leaves out this column too.
+matrix) or "block" (a `models.Block`), or both, and the rest are the fields of a `Column`. `after` holds names with spaces
+between them, quoted as for a shell where need be; "?" is what is not known. `lines` is the number of lines behind the head,
+so that a file that was cut off is known by it; who leaves lines out on purpose leaves out this column too.
 """
 from __future__ import annotations
 
 import csv
 import io
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +28,10 @@ from minires.recording.numbers import ALL_QUANTITIES, Passes, check_numbers
 from minires.text.files import write_csv
 
 NUMBERS = ["pass", "module", "type", "quantity", "value"]
-ABOUT = ["depth", "role", "use_of", "use", "part"]
+ABOUT = ["depth", "role", "use_of", "use", "part", "after"]
 ALWAYS_RECORDED = "output_grad_norm"  # in a file of 0.1.0, which wrote nan for all that was not recorded too
+
+NOT_KNOWN = "?"  # a module of this name is quoted
 
 REMEDY = "Write it anew with record.to_csv(path)"
 
@@ -51,7 +55,8 @@ def write(path: str | os.PathLike[str], columns: Iterable[Column], passes: Passe
 
 def _about(column):
     role = " ".join([word for word, holds in (("layer", column.is_layer), ("block", column.is_block)) if holds])
-    return [column.depth, role, column.module_name, column.use, column.part]
+    return [column.depth, role, column.module_name, column.use, column.part,
+            NOT_KNOWN if column.after is None else shlex.join(column.after)]
 
 
 class Line(NamedTuple):
@@ -142,7 +147,11 @@ def _column(fields):
     return Column(name, kind_named("it", kind, "block" in roles), "layer" in roles,
                   _parsed(fields, "depth", _whole, "a depth, such as 1"),
                   fields.get("use_of", ""), _parsed({"use": "1"} | fields, "use", _whole, "which use it is, such as 1"),
-                  fields.get("part", ""))
+                  fields.get("part", ""), _parsed({"after": NOT_KNOWN} | fields, "after", _names, "names of modules"))
+
+
+def _names(text):
+    return None if text == NOT_KNOWN else tuple(shlex.split(text))
 
 
 def _whole(text):

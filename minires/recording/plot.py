@@ -14,6 +14,7 @@ from minires.errors import ArgumentError, DTypeError
 from minires.models import Block
 from minires.recording.fonts import make_readable
 from minires.recording.name_ticks import has_names, set_names
+from minires.recording.neighbours import lines_through
 from minires.recording.numbers import FLOW_QUANTITIES
 from minires.recording.record import GradientRecord
 
@@ -23,6 +24,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")  # once all colours are used, they come again with the next marker and the next of these
 
 INCHES_OF_A_KEY = 1.9  # how wide an entry of a legend is
+TRUNK_WIDTH, BRANCH_WIDTH = 1.8, 1.1  # of lines, in points
+MOST_LETTERS = 24  # of a name at the axis that is two names
 MOST_MARKED = 40  # columns of a line that has a marker at each
 MOST_ROWS, MOST_PASSES = 48, 96  # of a map whose marks are seen whatever its size: more are marked by points as well
 
@@ -39,13 +42,20 @@ STREAM = "line: block outputs"
 LAYERS = "points: convolutions, fc"
 BAND = "band: least to largest"
 PALE = "pale: least to largest"
+CHAIN = "layer in forward order (input at the left)"
+BRANCHED = "depth: layers on the longest path from the input (at the left)"
 ZERO, NOT_FINITE = "exactly 0", "not finite"
 ZERO_MARKER, NOT_FINITE_MARKER = "v", "x"
 
 
 def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: Sequence[str] | None = None,
                    quantity: str = "output_grad_norm", ax: Axes | None = None, names: bool = False) -> Axes:
-    """Draw a quantity by layer, in forward order with the input at the left, on a logarithmic axis.
+    """Draw a quantity by layer, with the input at the left, on a logarithmic axis.
+
+    Layers stand at their depth, which is how many of them are on the longest path from the input (branches.py), and lines
+    join each to those that were computed from it: a chain, or a residual net, is one line. An auxiliary head, the second
+    branch of a siamese net or a layer on a shortcut is a line of its own, of the same colour. A record that knows no graph,
+    of `from_arrays` say, is one line in the order of its columns.
 
     Of `output_grad_norm`, a net made of `models.Block` shows its stream (the blocks' outputs and the stem's) as a line
     and its convolutions' outputs as markers; any other net one line through its convolutions and linear layers, or, if
@@ -78,9 +88,11 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
     ax.set_yscale("log")
     others = list(zip(*ax.get_legend_handles_labels(), strict=True))  # of what was drawn here before
     own: list[tuple[Line2D, str]] = []
+    has_branches = ax.get_xlabel() == BRANCHED  # in what was drawn here before
     keys = {}  # what the legend says of all records together: text -> artist
     for i, (record, label) in enumerate(zip(listed, texts, strict=True)):
         style = _style(i)
+        has_branches = has_branches or len(lines_through(_line_and_points(record, quantity)[0].columns)) > 1
         line, points = _line_and_points(record, quantity)
         if points is not None:
             keys[STREAM] = Line2D([], [], color=GREY, linewidth=1.8)
@@ -88,7 +100,7 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
         keys.update(_draw_line(ax, line, quantity, label, style, own))
         if points is not None:
             keys.update(_draw_points(ax, points, quantity, style))
-    ax.set_xlabel("layer in forward order (input at the left)")
+    ax.set_xlabel(BRANCHED if has_branches else CHAIN)
     ax.set_ylabel(AXIS_LABELS[quantity])
     if with_names:
         set_names(ax.xaxis, _names_by_place(listed, quantity))
@@ -289,15 +301,23 @@ def _positions(record):
 
 
 def _names_by_place(records, quantity):
-    """{x: name} of the columns on the lines of these records; where a record has several at one x, "a, b" or "a + 2"."""
+    """{x: name} of the columns on the lines of these records; where a record has several at one x, "a, b" or "a + 2".
+
+    The longest line comes first, and a module that has several uses there is named once.
+    """
     by_place: dict[float, str] = {}
     for record in records:
         line, _ = _line_and_points(record, quantity)
-        at_place: dict[float, list[str]] = {}
-        for x, name in zip(_positions(line).tolist(), line.names, strict=True):
-            at_place.setdefault(x, []).append(name)
-        for x, names in at_place.items():
-            by_place.setdefault(x, ", ".join(names) if len(names) < 3 else f"{names[0]} + {len(names) - 1}")
+        places = _positions(line).tolist()
+        at_place: dict[float, dict[str, str]] = {}  # x -> {module: column}
+        for i in [i for way in lines_through(line.columns) for i in way]:
+            column = line.columns[i]
+            at_place.setdefault(places[i], {}).setdefault(column.module_name + column.part, column.name)
+        for x, modules in at_place.items():
+            first, *others = modules.values()
+            both = ", ".join([first, *others])
+            is_short = not others or (len(others) == 1 and len(both) <= MOST_LETTERS)
+            by_place.setdefault(x, both if is_short else f"{first} + {len(others)}")
     return by_place
 
 
@@ -314,21 +334,25 @@ def _style(i):
 
 
 def _draw_line(ax, record, quantity, label, style, entries):
-    """Median over the passes, with a band; adds (artist, label) to the entries of the legend, and returns keys for it."""
+    """Median and band over the passes, along each branch; adds (artist, label) to the legend's entries, returns its keys."""
     values = _recorded(record, quantity)  # (passes, modules)
     x, median = _positions(record), _median(values)
     has_markers = len(x) <= MOST_MARKED or style["turn"] > 0
-    line, = ax.plot(x, _only_drawable(median), color=style["color"], label=label, linewidth=1.8, linestyle=style["dashes"],
-                    marker=style["marker"] if has_markers else None, markersize=4,
-                    markevery=max(1, len(x) // MOST_MARKED * 4) if len(x) > MOST_MARKED else None)
-    if label is not None:
-        entries.append((line, label))
-    _mark_lonely(ax, x, _only_drawable(median), style, line)
+    ways = lines_through(record.columns)
+    for i, way in enumerate(ways):
+        line, = ax.plot(x[way], _only_drawable(median)[way], color=style["color"], label=None if i else label,
+                        linewidth=BRANCH_WIDTH if i else TRUNK_WIDTH, linestyle=style["dashes"],
+                        marker=style["marker"] if has_markers else None, markersize=4,
+                        markevery=max(1, len(x) // MOST_MARKED * 4) if len(x) > MOST_MARKED else None)
+        if i == 0 and label is not None:
+            entries.append((line, label))
+        _mark_lonely(ax, x[way], _only_drawable(median)[way], style, line)
     keys = {}
     if len(values) > 1:
         drawable = np.ma.masked_invalid(np.ma.masked_less_equal(values, 0))  # a zero hides no other pass
         least, largest = [values.filled(np.nan) for values in (drawable.min(axis=0), drawable.max(axis=0))]
-        _draw_band(ax, x, least, largest, style["color"], alpha=0.18)
+        for way in ways:
+            _draw_band(ax, x[way], least[way], largest[way], style["color"], alpha=0.18)
         keys[BAND] = Patch(color=GREY, alpha=0.3, linewidth=0)
     return keys | _draw_edge_points(ax, x, median, style)
 

@@ -13,6 +13,7 @@ from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.models import Block
 from minires.recording import csv_files, elsewhere
 from minires.recording.column import Column
+from minires.recording.neighbours import merged, with_neighbours
 from minires.recording.numbers import ALL_QUANTITIES, FLOW_QUANTITIES, QUANTITIES, Key, Passes, combined
 from minires.text.tables import html_row, html_table, text_table
 
@@ -153,8 +154,9 @@ class GradientRecord:
         return ~self.passes.recorded(known_name("GradientRecord", "quantity", quantity, ALL_QUANTITIES), self.names)
 
     def with_columns(self, columns: Iterable[Column]) -> GradientRecord:
-        """The same record with fewer columns."""
-        return GradientRecord(columns, passes=self.passes)
+        """The same record with fewer columns. Where one is left out, those before and after it are neighbours."""
+        kept = list_of("GradientRecord", "columns", columns, Column, "a list of columns")
+        return GradientRecord(with_neighbours(self.columns, kept), passes=self.passes)
 
     def select(self, *kinds: type | str) -> GradientRecord:
         """The same record with fewer columns: those of the given classes (`nn.Conv2d`, `models.Block`) or names.
@@ -203,7 +205,7 @@ class GradientRecord:
         groups: dict[str, list[Column]] = {}
         for column in self.columns:
             groups.setdefault(column.module_name + column.part, []).append(column)
-        together = GradientRecord([uses[0]._replace(name=name, use=1) for name, uses in groups.items()])
+        together = GradientRecord(merged(groups))
         tables = {quantity: (self.values(quantity), ~self.missing(quantity)) for quantity in ALL_QUANTITIES}
         group = {column.name: name for name, uses in groups.items() for column in uses}
         for i in range(len(self)):

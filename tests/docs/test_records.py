@@ -24,3 +24,11 @@ def test_the_page_runs_and_says_what_is_in_the_file(tmp_path, capsys):
     table = "\n".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
     assert re.findall(r"`(\w+)`", table) == head
     assert names["again"].types == names["record"].types
+    columns = {column.name: column for column in names["branches"].columns}
+    assert (columns["side"].depth, columns["layers.2.0"].depth, columns["side"].after) == (3, 3, ("layers.1",))
+    shown = re.findall(r"!\[.+\]\(images/(.+)\)", page)
+    assert sorted(shown) == sorted(path.name for path in tmp_path.glob("*.png"))
+    for name in shown:
+        committed, made = pyplot.imread(FOLDER / "images" / name), pyplot.imread(tmp_path / name)
+        assert committed.shape == made.shape, f"{name} is an old one: run python docs/make_pages.py"
+        assert (FOLDER / "images" / name).stat().st_size < 80_000

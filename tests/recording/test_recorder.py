@@ -667,7 +667,7 @@ def test_a_csv_in_long_form_gives_every_number_back_exactly(tmp_path):
 def test_an_empty_record_is_a_csv_with_a_head_only(tmp_path):
     mr.GradientRecord().to_csv(tmp_path / "empty.csv")
     assert (tmp_path / "empty.csv").read_text(encoding="utf-8").splitlines() == [
-        "pass,module,type,quantity,value,depth,role,use_of,use,part,lines"]
+        "pass,module,type,quantity,value,depth,role,use_of,use,part,after,lines"]
 
 
 def test_a_csv_that_cannot_be_written_is_a_file_error(tmp_path):
