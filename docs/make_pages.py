@@ -1,4 +1,4 @@
-"""Make what the pages "Your own net", "Your own op" and "Your PyTorch model" show: `python docs/make_pages.py [folder]`.
+"""Make what the pages that end in code show, such as "Your own net" and "Records": `python docs/make_pages.py [folder]`.
 
 The blocks of a page are run as its reader would, as a script in an empty folder. From this come the figures, in images/;
 the text that a page prints, put below the block that prints it; and `your_own_net.ipynb` and `your_pytorch_model.ipynb`, the
@@ -25,6 +25,7 @@ def main(out=DOCS):
     out = Path(out)
     (out / "images").mkdir(parents=True, exist_ok=True)
     make_page("your_own_net.md", "own_net.py", out)
+    make_page("records.md", "records.py", out)
     make_page("your_own_op.md", "own_op.py", out)
     if importlib.util.find_spec("torch") is not None:
         make_page("your_pytorch_model.md", "pytorch_model.py", out)

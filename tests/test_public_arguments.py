@@ -55,6 +55,11 @@ def record():
     return found
 
 
+def record_file(path):
+    RECORD.to_csv(path)
+    return path
+
+
 NET, RECORD, SGD = net(), record(), sgd()  # for what does not change them
 IMAGES = np.ones((4, 1, 4, 4))
 
@@ -259,7 +264,11 @@ CALLS = {
     "GradientRecord.with_columns": lambda: {"self": RECORD, "columns": RECORD.columns},
     "GradientRecord.select": lambda: {"self": RECORD, "*kinds": (nn.Conv2d, "3")},
     "GradientRecord.to_csv": lambda: {"self": RECORD, "path": "a.csv"},
-    "plot.gradient_norms": lambda: {"records": [RECORD], "labels": ["a"], "quantity": "weight_norm", "ax": None},
+    "GradientRecord.from_csv": lambda: {"path": record_file("a.csv")},
+    "GradientRecord.from_arrays": lambda: {"names": ["a", "b"], "values": {"weight_norm": [1.0, 2.0]},
+                                                  "types": ["Conv2d"] * 2},
+    "plot.gradient_norms": lambda: {"records": [RECORD], "labels": ["a"], "quantity": "weight_norm", "ax": None,
+                                     "names": True},
     "plot.gradient_heatmap": lambda: {"record": RECORD, "quantity": "weight_norm", "ax": None},
     "plot.shortcut_flow": lambda: {"record": RECORD, "ax": None},
 }

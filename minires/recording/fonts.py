@@ -24,12 +24,20 @@ def make_readable(texts: Iterable[Text]) -> None:
     """
     for text in texts:
         text.set_parse_math(False)
-        missing = _missing(text.get_text(), text.get_fontfamily())
-        fitting = [font for font in WIDE_FONTS if font in _installed() and _covers(font, missing)] if missing else []
-        if fitting:
-            text.set_fontfamily([*text.get_fontfamily(), fitting[0]])
-        elif missing:
-            _say_once("".join(sorted(missing)))
+        text.set_fontfamily(readable_families(text.get_text(), text.get_fontfamily()))
+
+
+def readable_families(text: str, families: Iterable[str]) -> list[str]:
+    """The font families for this text: those given and, where they lack letters of it, one more that has them.
+
+    Where this machine has none that has them, they will be drawn as boxes, and a warning says so.
+    """
+    families = list(families)
+    missing = _missing(text, families)
+    fitting = [font for font in WIDE_FONTS if font in _installed() and _covers(font, missing)] if missing else []
+    if missing and not fitting:
+        _say_once("".join(sorted(missing)))
+    return [*families, *fitting[:1]]
 
 
 def _missing(text, families):

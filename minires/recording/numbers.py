@@ -7,12 +7,15 @@ from typing import TypeAlias
 import numpy as np
 
 from minires.arrays.backend import Array, array_module, beside, to_host, use_device_of
+from minires.errors import ArgumentError
 
 Key: TypeAlias = tuple[str, str]  # (quantity, column): what a number of a pass is called
 
 QUANTITIES = ("output_grad_norm", "weight_grad_norm", "weight_norm", "update_ratio")
 FLOW_QUANTITIES = ("flow_through_shortcut", "flow_through_branch", "flow_together", "flow_cosine")
 ALL_QUANTITIES = QUANTITIES + FLOW_QUANTITIES
+
+SIGNED = ("flow_cosine",)  # the quantities that may be negative; all others are norms, or ratios of norms
 
 MOST_ON_DEVICE = 1000  # passes; each fetch waits for a GPU, and each pass left there takes some of its memory
 
@@ -148,6 +151,13 @@ class Passes:
             rows.setdefault(quantity, {})[column] = number
         for quantity, numbers in rows.items():
             self._tables.setdefault(quantity, Table()).write(i, numbers)
+
+
+def check_numbers(given: str, quantity: str, values: np.ndarray) -> None:
+    """Raise an ArgumentError where numbers cannot be of this quantity; it begins with `given`, and the number."""
+    negative = values[values < 0]
+    if negative.size and quantity not in SIGNED:
+        raise ArgumentError(f"{given} {negative[0]:g}, expected numbers that are not negative: of {quantity}, none is")
 
 
 def _as_vector(numbers):

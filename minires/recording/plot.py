@@ -9,19 +9,24 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from minires.arguments import instance, known_name, list_of
+from minires.arguments import flag, instance, known_name, list_of
 from minires.errors import ArgumentError, DTypeError
 from minires.models import Block
 from minires.recording.fonts import make_readable
+from minires.recording.name_ticks import has_names, set_names
+from minires.recording.neighbours import lines_through
 from minires.recording.numbers import FLOW_QUANTITIES
 from minires.recording.record import GradientRecord
-from minires.text.plain import plain, plain_line
+from minires.text.plain import plain
 
 # Okabe and Ito's colours, told apart by people with any colour vision, each with a marker of its own
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")  # once all colours are used, they come again with the next marker and the next of these
 
+INCHES_OF_A_KEY = 1.9  # how wide an entry of a legend is
+TRUNK_WIDTH, BRANCH_WIDTH = 1.8, 1.1  # of lines, in points
+MOST_LETTERS = 24  # of a name at the axis that is two names
 MOST_MARKED = 40  # columns of a line that has a marker at each
 MOST_ROWS, MOST_PASSES = 48, 96  # of a map whose marks are seen whatever its size: more are marked by points as well
 
@@ -38,13 +43,20 @@ STREAM = "line: block outputs"
 LAYERS = "points: convolutions, fc"
 BAND = "band: least to largest"
 PALE = "pale: least to largest"
+CHAIN = "layer in forward order (input at the left)"
+BRANCHED = "depth: layers on the longest path from the input (at the left)"
 ZERO, NOT_FINITE = "exactly 0", "not finite"
 ZERO_MARKER, NOT_FINITE_MARKER = "v", "x"
 
 
 def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: Sequence[str] | None = None,
-                   quantity: str = "output_grad_norm", ax: Axes | None = None) -> Axes:
-    """Draw a quantity by layer, in forward order with the input at the left, on a logarithmic axis.
+                   quantity: str = "output_grad_norm", ax: Axes | None = None, names: bool = False) -> Axes:
+    """Draw a quantity by layer, with the input at the left, on a logarithmic axis.
+
+    Layers stand at their depth, which is how many of them are on the longest path from the input (branches.py), and lines
+    join each to those that were computed from it: a chain, or a residual net, is one line. An auxiliary head, the second
+    branch of a siamese net or a layer on a shortcut is a line of its own, of the same colour. A record that knows no graph,
+    of `from_arrays` say, is one line in the order of its columns.
 
     Of `output_grad_norm`, a net made of `models.Block` shows its stream (the blocks' outputs and the stem's) as a line
     and its convolutions' outputs as markers; any other net one line through its convolutions and linear layers, or, if
@@ -58,25 +70,30 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
         labels: a name for each record.
         quantity: "output_grad_norm", "weight_grad_norm", "weight_norm" or "update_ratio".
         ax: the Axes to draw in; a new figure's where None.
+        names: write the layers' names at the axis, in place of numbers: those of the first record that has a layer there,
+            and of them as many as can be read in the figure as it is.
 
     Returns:
         The Axes. The numbers behind it: `record.to_csv(path)`.
 
     Raises:
-        ArgumentError: no record, one without this quantity, or another number of labels.
+        ArgumentError: no record, one without this quantity, or another number of labels; `names` is neither True nor False.
         UnknownNameError: no such quantity.
         DTypeError: this is no record.
     """
     given: Any = records
     listed = list(given) if isinstance(given, Iterable) and not isinstance(given, np.ndarray) else [given]
-    names = _check_records(listed, labels, quantity)
+    texts = _check_records(listed, labels, quantity)
+    with_names = flag("plot", "names", names)
     ax = _axes(ax)
     ax.set_yscale("log")
     others = list(zip(*ax.get_legend_handles_labels(), strict=True))  # of what was drawn here before
     own: list[tuple[Line2D, str]] = []
+    has_branches = ax.get_xlabel() == BRANCHED  # in what was drawn here before
     keys = {}  # what the legend says of all records together: text -> artist
-    for i, (record, label) in enumerate(zip(listed, names, strict=True)):
+    for i, (record, label) in enumerate(zip(listed, texts, strict=True)):
         style = _style(i)
+        has_branches = has_branches or len(lines_through(_line_and_points(record, quantity)[0].columns)) > 1
         line, points = _line_and_points(record, quantity)
         if points is not None:
             keys[STREAM] = Line2D([], [], color=GREY, linewidth=1.8)
@@ -84,9 +101,12 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
         keys.update(_draw_line(ax, line, quantity, label, style, own))
         if points is not None:
             keys.update(_draw_points(ax, points, quantity, style))
-    ax.set_xlabel("layer in forward order (input at the left)")
+    ax.set_xlabel(BRANCHED if has_branches else CHAIN)
     ax.set_ylabel(AXIS_LABELS[quantity])
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if with_names:
+        set_names(ax.xaxis, _names_by_place(listed, quantity))
+    elif not has_names(ax.xaxis):  # of what was drawn here before
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(True, which="major", alpha=0.3)
     _write_legend(ax, [*others, *own, *[(artist, text) for text, artist in keys.items()]])
     return ax
@@ -125,9 +145,7 @@ def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm",
     ax.set_xlabel("backward pass")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_ylabel("layer in forward order (input at the bottom)")
-    ticks = np.unique(np.linspace(0, len(shown.names) - 1, 12).round().astype(int))
-    ax.set_yticks(ticks, [plain_line(shown.names[i]) for i in ticks])
-    make_readable(ax.get_yticklabels())
+    set_names(ax.yaxis, dict(enumerate(shown.names)))
     return ax
 
 
@@ -201,15 +219,15 @@ def _label_flow(ax, right, names, keys):
     ax.set_xlim(-0.5, len(names) - 0.5)
     ax.set_ylim(0, 1)
     right.set_ylim(-1, 1)
-    ticks = np.unique(np.linspace(0, len(names) - 1, 12).round().astype(int))
-    ax.set_xticks(ticks, [plain_line(names[i]) for i in ticks], rotation=40, ha="right", rotation_mode="anchor")
+    set_names(ax.xaxis, dict(enumerate(names)))
     ax.set_xlabel("block in forward order (input at the left)")
     ax.set_ylabel("share of the two norms")
     right.set_ylabel("cosine (line)")
     (bands, labels), (lines, line_labels) = ax.get_legend_handles_labels(), right.get_legend_handles_labels()
-    ax.legend([*bands, *lines, *keys.values()], [*labels, *line_labels, *keys], ncols=3, loc="lower center",
+    inches = ax.bbox.width / ax.figure.dpi
+    ax.legend([*bands, *lines, *keys.values()], [*labels, *line_labels, *keys],
+              ncols=max(1, min(3, int(inches / INCHES_OF_A_KEY))), loc="lower center",
               bbox_to_anchor=(0.5, 1.0), frameon=False)  # above the bands, not on them
-    make_readable(ax.get_xticklabels())
 
 
 def _with_flow(record):
@@ -263,16 +281,45 @@ def _line_and_points(record, quantity):
     """The columns to draw as a line, and those to draw as loose markers (or None)."""
     layers = record.layers()
     if not layers.columns:
-        return record, None
+        return _known_columns(record, quantity), None
     if quantity == "output_grad_norm" and any(issubclass(column.kind, Block) for column in record.columns):
         return record.stream(), layers
     return layers, None
+
+
+def _known_columns(record, quantity):
+    """The columns of which something was recorded, of a record without layers; they keep their places."""
+    known = ~record.missing(quantity).all(axis=0)
+    knows_depth = any(column.depth for column in record.columns)
+    columns = [column if knows_depth else column._replace(depth=i) for i, column in enumerate(record.columns, 1)]
+    return record.with_columns([column for column, is_known in zip(columns, known, strict=True) if is_known])
 
 
 def _positions(record):
     """The x of each column: how many layers deep it is; its place, where the record knows no layers."""
     depths = [column.depth for column in record.columns]
     return np.array(depths if any(depths) else range(1, len(depths) + 1))
+
+
+def _names_by_place(records, quantity):
+    """{x: name} of the columns on the lines of these records; where a record has several at one x, "a, b" or "a + 2".
+
+    The longest line comes first, and a module that has several uses there is named once.
+    """
+    by_place: dict[float, str] = {}
+    for record in records:
+        line, _ = _line_and_points(record, quantity)
+        places = _positions(line).tolist()
+        at_place: dict[float, dict[str, str]] = {}  # x -> {module: column}
+        for i in [i for way in lines_through(line.columns) for i in way]:
+            column = line.columns[i]
+            at_place.setdefault(places[i], {}).setdefault(column.module_name + column.part, column.name)
+        for x, modules in at_place.items():
+            first, *others = modules.values()
+            both = ", ".join([first, *others])
+            is_short = not others or (len(others) == 1 and len(both) <= MOST_LETTERS)
+            by_place.setdefault(x, both if is_short else f"{first} + {len(others)}")
+    return by_place
 
 
 def _recorded(record, quantity):
@@ -288,21 +335,25 @@ def _style(i):
 
 
 def _draw_line(ax, record, quantity, label, style, entries):
-    """Median over the passes, with a band; adds (artist, label) to the entries of the legend, and returns keys for it."""
+    """Median and band over the passes, along each branch; adds (artist, label) to the legend's entries, returns its keys."""
     values = _recorded(record, quantity)  # (passes, modules)
     x, median = _positions(record), _median(values)
     has_markers = len(x) <= MOST_MARKED or style["turn"] > 0
-    line, = ax.plot(x, _only_drawable(median), color=style["color"], label=label, linewidth=1.8, linestyle=style["dashes"],
-                    marker=style["marker"] if has_markers else None, markersize=4,
-                    markevery=max(1, len(x) // MOST_MARKED * 4) if len(x) > MOST_MARKED else None)
-    if label is not None:
-        entries.append((line, label))
-    _mark_lonely(ax, x, _only_drawable(median), style, line)
+    ways = lines_through(record.columns)
+    for i, way in enumerate(ways):
+        line, = ax.plot(x[way], _only_drawable(median)[way], color=style["color"], label=None if i else label,
+                        linewidth=BRANCH_WIDTH if i else TRUNK_WIDTH, linestyle=style["dashes"],
+                        marker=style["marker"] if has_markers else None, markersize=4,
+                        markevery=max(1, len(x) // MOST_MARKED * 4) if len(x) > MOST_MARKED else None)
+        if i == 0 and label is not None:
+            entries.append((line, label))
+        _mark_lonely(ax, x[way], _only_drawable(median)[way], style, line)
     keys = {}
     if len(values) > 1:
         drawable = np.ma.masked_invalid(np.ma.masked_less_equal(values, 0))  # a zero hides no other pass
         least, largest = [values.filled(np.nan) for values in (drawable.min(axis=0), drawable.max(axis=0))]
-        _draw_band(ax, x, least, largest, style["color"], alpha=0.18)
+        for way in ways:
+            _draw_band(ax, x[way], least[way], largest[way], style["color"], alpha=0.18)
         keys[BAND] = Patch(color=GREY, alpha=0.3, linewidth=0)
     return keys | _draw_edge_points(ax, x, median, style)
 

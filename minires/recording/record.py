@@ -3,38 +3,23 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from minires.arguments import instance, known_name, list_of
 from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.models import Block
+from minires.recording import csv_files, elsewhere
+from minires.recording.column import Column
+from minires.recording.neighbours import merged, with_neighbours
 from minires.recording.numbers import ALL_QUANTITIES, FLOW_QUANTITIES, QUANTITIES, Key, Passes, combined
-from minires.text.files import write_csv
 from minires.text.tables import html_row, html_table, text_table
 
 MOST_ROWS = 30  # of a table of columns
 
 RECORDS = "records: those that `with mr.record_gradients(model) as record:` names"
-
-
-class Column(NamedTuple):
-    """A use of a module in a record, or a tensor that it returned there."""
-
-    name: str  # dotted, such as "layer2.0.conv1"
-    kind: type  # its class
-    is_layer: bool  # its weight is a kernel or a matrix: what counts as depth
-    depth: int  # how many uses of such layers had made their output by then, itself included; not of those on shortcuts
-    module: str = ""  # the module's own name, "layer2.0.conv1" for a column "layer2.0.conv1@2[0]"; "" where it is `name`
-    use: int = 1  # which of the module's uses before one backward pass
-    part: str = ""  # which tensor of a tuple, list or dict, "[0]" or '["key"]'; "" for all that the module returned
-
-    @property
-    def module_name(self) -> str:
-        """The module's dotted name, the same for all its uses."""
-        return self.module or self.name
 
 
 class GradientRecord:
@@ -169,8 +154,9 @@ class GradientRecord:
         return ~self.passes.recorded(known_name("GradientRecord", "quantity", quantity, ALL_QUANTITIES), self.names)
 
     def with_columns(self, columns: Iterable[Column]) -> GradientRecord:
-        """The same record with fewer columns."""
-        return GradientRecord(columns, passes=self.passes)
+        """The same record with fewer columns. Where one is left out, those before and after it are neighbours."""
+        kept = list_of("GradientRecord", "columns", columns, Column, "a list of columns")
+        return GradientRecord(with_neighbours(self.columns, kept), passes=self.passes)
 
     def select(self, *kinds: type | str) -> GradientRecord:
         """The same record with fewer columns: those of the given classes (`nn.Conv2d`, `models.Block`) or names.
@@ -219,7 +205,7 @@ class GradientRecord:
         groups: dict[str, list[Column]] = {}
         for column in self.columns:
             groups.setdefault(column.module_name + column.part, []).append(column)
-        together = GradientRecord([uses[0]._replace(name=name, use=1) for name, uses in groups.items()])
+        together = GradientRecord(merged(groups))
         tables = {quantity: (self.values(quantity), ~self.missing(quantity)) for quantity in ALL_QUANTITIES}
         group = {column.name: name for name, uses in groups.items() for column in uses}
         for i in range(len(self)):
@@ -233,20 +219,57 @@ class GradientRecord:
         return together
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the record in long form, a line a value: pass,module,type,quantity,value. NaN where it has no meaning.
+        """Write the record in long form, a line a value: pass,module,type,quantity,value, and what is known of the module.
 
-        The flow through the shortcuts is written if it was recorded.
+        The value is empty where nothing was recorded. The flow through the shortcuts is written if it was recorded.
+        `from_csv` reads the file; csv_files.py says what the columns are.
 
         Raises:
             DTypeError: `path` is neither a text nor a `pathlib.Path`.
             FileError: the file cannot be written.
         """
-        quantities = QUANTITIES + FLOW_QUANTITIES if self.has_flow else QUANTITIES
-        tables = {quantity: self.values(quantity) for quantity in quantities}
-        columns = list(zip(self.names, self.types, strict=True))
-        rows = ([i, name, kind, quantity, repr(float(table[i, j]))] for i in range(len(self))
-                for j, (name, kind) in enumerate(columns) for quantity, table in tables.items())
-        write_csv(path, ["pass", "module", "type", "quantity", "value"], rows, "to_csv: cannot write")
+        csv_files.write(path, self.columns, self.passes, QUANTITIES + FLOW_QUANTITIES if self.has_flow else QUANTITIES)
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike[str]) -> GradientRecord:
+        """The record that `to_csv` wrote: the same numbers, names, types and passes, for every plot and selection.
+
+        A class that is none of `minires.nn` or `minires.models` is known by its name alone: select it by that, "Unit", or
+        by the names of modules. Of a file that minires 0.1.0 wrote, the order of the columns takes the place of their
+        depth, and a nan counts as a number in `output_grad_norm` alone.
+
+        Raises:
+            DTypeError: `path` is neither a text nor a `pathlib.Path`.
+            FileError: the file cannot be read.
+            DataError: it is no record, or it is damaged: the message names the line.
+        """
+        columns, passes = csv_files.read(path)
+        return cls(columns, passes=passes)
+
+    @classmethod
+    def from_arrays(cls, names: Iterable[str], values: Mapping[str, Any],
+                    types: Iterable[str | type] | None = None) -> GradientRecord:
+        """A record of numbers from elsewhere, such as another program's, for every plot and table here.
+
+            mr.GradientRecord.from_arrays(["conv1", "conv2", "fc"], {"output_grad_norm": [0.3, 0.2, 0.1]})
+
+        Args:
+            names: of the columns, in forward order; each once.
+            values: {quantity: array (passes, names), or (names,) of one pass}, of the quantities above. None, and what a
+                `np.ma.MaskedArray` masks, was not recorded; NaN was, and plots mark it as not finite.
+            types: the modules' classes, or the names of these; `nn.Module` where not given.
+
+        Returns:
+            The record. It knows no layers and no graph, so plots draw one line through all columns, in this order.
+
+        Raises:
+            ArgumentError: there is no name, or one stands there twice; a norm is negative.
+            DTypeError: names are no texts, types are neither texts nor classes, or values are no dict of numbers.
+            ShapeError: an array is of another shape, or the arrays have different numbers of passes.
+            UnknownNameError: no such quantity.
+        """
+        columns = elsewhere.columns_of(names, types)
+        return cls(columns, elsewhere.rows_of([column.name for column in columns], values))
 
 
 def _median(values):

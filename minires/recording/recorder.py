@@ -31,6 +31,7 @@ from minires.nn import Module
 from minires.ops.shortcut import ShortcutAdd
 from minires.optim import Optimizer
 from minires.recording.numbers import Key, PassNumbers
+from minires.recording.pass_graph import PassGraph
 from minires.recording.record import GradientRecord
 from minires.recording.running_pass import running_pass
 from minires.recording.shortcut_flow import ShortcutFlow
@@ -59,8 +60,8 @@ class TorchScaler(Protocol):
         ...
 
 
-def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOptimizer | None = None, shortcut_flow: bool = False,
-                     *, grad_scaler: TorchScaler | None = None) -> GradientRecorder:
+def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOptimizer | None = None,
+                     shortcut_flow: bool = False, *, grad_scaler: TorchScaler | None = None) -> GradientRecorder:
     """A `with` block whose backward passes through `model` are recorded, layer by layer.
 
     Args:
@@ -115,6 +116,7 @@ class RunningPass:
         self.arrived: list[Use] = []  # the uses whose gradients arrived, in that order
         self.of_uses: list[tuple[str, Use, str, Array]] = []  # (quantity, use, part of its output, number)
         self.of_weights: list[tuple[Key, Array]] = []
+        self.graph: PassGraph | None = None  # where what ran since the last pass has no place on a known graph
 
 
 class GradientRecorder(BackwardHook):
@@ -139,6 +141,9 @@ class GradientRecorder(BackwardHook):
                               for _name, module in shortcut.named_modules()}
         self._layout = Layout(self.record.columns, self._names.values())
         self._clock = itertools.count(1)  # ticks once a use
+        self._ran: dict[str, int] = {}  # how often each module ran since the last pass
+        self._is_new = False  # was any of that a use of which nobody knows what it was computed from?
+        self._looks_at_graphs = False  # does a pass run for which that was so?
         self._frozen: dict[str, None] = {}  # the layers without a gradient that ran since the last use, in order
         self._warned: set[str] = set()  # names of the modules whose output cannot be recorded
         self._outputs: weakref.WeakKeyDictionary[Op, list[tuple[Use, str | None]]] = weakref.WeakKeyDictionary()
@@ -260,6 +265,8 @@ class GradientRecorder(BackwardHook):
         time = None if self._is_rebuilding() else (next(self._clock), 0)
         frozen = () if name in self._frozen else tuple(self._frozen)  # if so, what ran before was of another forward
         self._frozen.clear()
+        self._ran[name] = number = self._ran.get(name, 0) + 1
+        self._is_new = self._is_new or not self._layout.knows_before(name, number)
         return Use(name, time, ("", *parts), frozen)
 
     def _know(self, name, module):
@@ -304,17 +311,22 @@ class GradientRecorder(BackwardHook):
             return
         self._frozen.clear()
         one = self._passes[running_pass()] = RunningPass()
+        one.graph = PassGraph() if self._is_new else None
         self._only_pass = one if len(self._passes) == 1 else None
+        self._looks_at_graphs = self._looks_at_graphs or self._is_new
 
     def before_step(self, step: BackwardStep) -> None:
         """The gradient of a module's output is complete."""
         uses = self._outputs.get(step.op)
-        if uses is None:
+        if uses is None and not self._looks_at_graphs:
             return
         one = self._only_pass or self._passes.get(running_pass())
         if one is None:
             return  # a pass that began before the block
-        self._note_arrival(one, uses, euclidean_norm(step.grad_output))
+        if one.graph is not None:
+            one.graph.see(step.op, [use for use, _ in uses or ()])
+        if uses is not None:
+            self._note_arrival(one, uses, euclidean_norm(step.grad_output))
 
     def _note_arrival(self, one, uses, norm):
         """In this pass, the gradient of a tensor has this norm, which the `uses` of modules [(use, part)] returned."""
@@ -331,6 +343,9 @@ class GradientRecorder(BackwardHook):
         """What returned a checkpointed part's output, a stage of a net say, returned that of the op which makes it now."""
         if op in self._outputs:
             self._outputs.setdefault(last, []).extend(self._outputs[op])
+        one = self._only_pass or self._passes.get(running_pass())
+        if one is not None and one.graph is not None:
+            one.graph.move(op, last)
 
     def leaf_gradient(self, leaf: Tensor, gradient: Array) -> None:
         """The gradient of a weight is complete."""
@@ -351,6 +366,7 @@ class GradientRecorder(BackwardHook):
         running = running_pass()
         one = self._passes.pop(running, None)
         self._only_pass = None
+        self._looks_at_graphs = any(other.graph is not None for other in self._passes.values())
         if one is not None and (one.of_uses or one.of_weights):
             self._add_row(one, [] if self._flow is None else self._flow.numbers(running))
 
@@ -358,7 +374,9 @@ class GradientRecorder(BackwardHook):
         """Add the numbers of a pass to the record; `flow` is what was measured at its shortcuts."""
         uses = in_forward_order(one.arrived)
         number = numbers_of(uses)
-        self._layout.follow(uses, number)
+        self._layout.follow(uses, number, None if one.graph is None else one.graph.before)
+        self._ran.clear()
+        self._is_new = False
         one.of_uses += [(quantity, use, "", norm) for quantity, use, norm in flow if use in number]
         found = one.of_weights
         for quantity, use, part, norm in one.of_uses:

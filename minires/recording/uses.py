@@ -11,7 +11,8 @@ from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from minires.engine.tensor import Tensor
-from minires.recording.record import Column
+from minires.recording.branches import Graph
+from minires.recording.column import Column
 
 Place: TypeAlias = tuple[str, int]  # (name of a module, which of its uses); use 0 is a layer of which no gradient is wanted
 
@@ -62,6 +63,7 @@ class Layout:
         self._parts: dict[Place, list[str]] = {}  # those that have a column, of each use; in forward order
         self._depth = 0
         self._known: set[tuple[Place, tuple[str, ...]]] = set()  # what has its columns already
+        self._before: dict[Place, dict[Place, None]] = {}  # what each use was computed from, as far as passes told
 
     def know(self, name: str, kind: type, is_layer: bool, counts: bool) -> None:
         """What there is to know of a module before its first column is made."""
@@ -82,12 +84,26 @@ class Layout:
         self._add((use.name, 1), use.parts)
         self._put((use.name, 1))
 
-    def follow(self, uses: list[Use], numbers: Mapping[Use, int]) -> None:
-        """Make the columns that are missing of the uses of a pass, each behind that of the use before it."""
+    def knows_before(self, name: str, use: int) -> bool:
+        """Is it known what this use of a module was computed from?"""
+        return (name, use) in self._before
+
+    def follow(self, uses: list[Use], numbers: Mapping[Use, int],
+               before: Mapping[Use, Iterable[Use]] | None = None) -> None:
+        """Make the columns that are missing of the uses of a pass, each behind that of the use before it.
+
+        Args:
+            uses: in forward order.
+            numbers: which one of its module each use is.
+            before: what each use was computed from; None where nobody looked.
+        """
+        is_new = self._note_before(numbers, before or {})
         for use in uses:
             if ((use.name, numbers[use]), use.parts) not in self._known:
                 break
         else:
+            if is_new:
+                self._write()
             return
         last: Place | None = None
         followers: dict[Place | None, list[Place]] = {}
@@ -107,6 +123,17 @@ class Layout:
         self._parts = {place: self._parts[place] for place in order}
         self._write()
 
+    def _note_before(self, numbers, before):
+        """Note what uses were computed from; is anything of it new?"""
+        is_new = False
+        for use, others in before.items():
+            place = use.name, numbers[use]
+            known = self._before.setdefault(place, {})
+            new = {(other.name, numbers[other]): None for other in others if other is not use}
+            is_new = is_new or not known.keys() >= new.keys() or not known
+            known.update(new)
+        return is_new
+
     def _add(self, place, parts):
         known = self._parts.setdefault(place, [])
         known += [part for part in parts if part not in known]
@@ -115,18 +142,54 @@ class Layout:
     def _write(self):
         """Write all columns anew."""
         self._columns.clear()
-        self._depth = 0
-        for place in self._parts:
-            self._put(place)
+        order = [place for place in self._parts if place[1] > 0]
+        counts = {place: int(self._kinds[place[0]][2]) for place in order}
+        own = {place: int(self._kinds[place[0]][1]) for place in order}
+        graph = Graph(order, self._before)
+        depth = graph.depths(counts, own, self._lead(graph))
+        after = self._after(graph)
+        for place in order:
+            self._put_columns(place, depth[place], after.get(place, {}))
+        self._depth = max(depth.values(), default=0)
+
+    def _lead(self, graph):
+        """How many layers without a gradient come before each use and after what it follows."""
+        all_before: dict[int, int] = {}  # which use of their modules these layers are -> how many there are so far
+        since_last, lead = 0, {}
+        for name, use in self._parts:
+            if use > 0:
+                if not self.knows_before(name, use):
+                    lead[name, use] = since_last
+                elif not graph.before[name, use]:
+                    lead[name, use] = all_before.get(use, 0)
+                since_last = 0
+            elif self._kinds[name][2]:
+                number = max(1, -use)
+                all_before[number] = all_before.get(number, 0) + 1
+                since_last += 1
+        return lead
+
+    def _after(self, graph):
+        """{use: {part: names of the columns right before that one}}; parts of outputs are joined to equal parts alone."""
+        after: dict[Place, dict[str, tuple[str, ...]]] = {}
+        for part in dict.fromkeys(part for place in graph.order for part in self._parts[place]) if self._before else ():
+            near = graph.nearest_before([place for place in graph.order if part in self._parts[place]])
+            for place, others in near.items():
+                after.setdefault(place, {})[part] = tuple([self.column_name(name, use, part) for name, use in others])
+        return after
 
     def _put(self, place):
-        """Write the columns of the next use; the depth is the number of layers that had run by then."""
-        name, use = place
-        kind, is_layer, counts = self._kinds[name]
+        """Write the columns of the next use, until it is known what it follows; then `_write` writes them anew."""
+        _, is_layer, counts = self._kinds[place[0]]
         self._depth += counts
+        self._put_columns(place, self._depth, {})
+
+    def _put_columns(self, place, depth, after):
+        name, use = place
+        kind, is_layer, _ = self._kinds[name]
         for part in self._parts[place]:
-            self._columns.append(Column(self.column_name(name, use, part), kind, is_layer and not part, self._depth, name,
-                                        use, part))
+            self._columns.append(Column(self.column_name(name, use, part), kind, is_layer and not part, depth, name, use,
+                                        part, after.get(part)))
 
     def column_name(self, name: str, use: int, part: str = "") -> str:
         """The name of a column: "cell", "cell[0]", "cell@2[0]"."""

@@ -9,8 +9,8 @@ import pytest
 import minires as mr
 from minires import nn
 from minires.recording import numbers
+from minires.recording.column import Column
 from minires.recording.numbers import FLOW_QUANTITIES, Passes, PassNumbers
-from minires.recording.record import Column
 
 
 def row(**numbers):

@@ -97,8 +97,8 @@ def test_the_steps_of_a_recurrent_net_are_uses_in_the_order_of_time(checkpointed
     for name, runs in outputs.items():
         found = record.select(name)
         np.testing.assert_allclose(found.output_grad_norm, [[norm(run) for run in runs]], rtol=1e-5, err_msg=name)
-    assert [column.depth for column in record.select("cell").columns] == [2, 4, 6, 8]
-    assert record.columns[-1].depth == 9
+    assert [column.depth for column in record.select("cell").columns] == [1, 2, 3, 4]
+    assert record.columns[-1].depth == 5
     assert (~record.missing("update_ratio")).sum() == 3  # x, h and head, once each
 
 
@@ -113,8 +113,8 @@ def test_sequences_of_different_lengths_have_as_many_columns_as_the_longest():
     np.testing.assert_array_equal(np.isnan(cell.output_grad_norm), cell.missing("output_grad_norm"))
     assert record.names[-1] == "head"
     assert record.names.index("cell.x@3") < record.names.index("cell@3") < record.names.index("cell.x@4")
-    assert [column.depth for column in cell.columns] == [2, 4, 6, 8]
-    assert record.columns[-1].depth == 9
+    assert [column.depth for column in cell.columns] == [1, 2, 3, 4]
+    assert record.columns[-1].depth == 5
     assert not record.select("head").missing("weight_norm").any()
     with mr.record_gradients(net) as alone:
         net(sequence(2)).sum().backward()
@@ -458,7 +458,7 @@ def test_a_stem_under_no_grad_counts_and_one_that_is_trained_later_counts_once()
         net[1](h).sum().backward()
         assert [(column.name, column.depth) for column in record.columns] == [("1", 2)]
         net(vectors()).sum().backward()
-    assert {column.name: column.depth for column in record.columns} == {"1": 1, "0": 2}  # "1" was the first to be known
+    assert {column.name: column.depth for column in record.columns} == {"0": 1, "1": 2}
 
 
 def test_a_training_in_another_thread_is_recorded_and_leaves_no_hook():
