@@ -95,8 +95,14 @@ def of_tensor(**more):
 # The arguments with which each function works, every one of its parameters; "*shape" is a tuple of positional ones.
 CALLS = {
     **{f"ops.{name}": of_two for name in ("add", "subtract", "multiply", "divide", "power")},
-    **{f"ops.{name}": lambda: {"x": t(2, 3)} for name in ("negate", "relu", "sigmoid", "tanh", "exp", "log", "flatten")},
-    **{f"ops.{name}": reduction for name in ("sum", "mean", "max")},
+    **{f"ops.{name}": lambda: {"x": t(2, 3)} for name in ("negate", "relu", "sigmoid", "tanh", "exp", "log", "abs",
+                                                           "sqrt", "silu", "flatten")},
+    "ops.leaky_relu": lambda: {"x": t(2, 3), "negative_slope": 0.2},
+    "ops.elu": lambda: {"x": t(2, 3), "alpha": 1.5},
+    "ops.softplus": lambda: {"x": t(2, 3), "beta": 2.0, "threshold": 20.0},
+    "ops.gelu": lambda: {"x": t(2, 3), "approximate": "tanh"},
+    **{f"ops.{name}": reduction for name in ("sum", "mean", "max", "logsumexp")},
+    **{f"ops.{name}": lambda: {"x": t(2, 3), "axis": 1} for name in ("softmax", "log_softmax")},
     **{f"ops.{name}": lambda: {"x": t(2, 2, 4, 4), **pooling()} for name in ("max_pool2d", "avg_pool2d")},
     "ops.matmul": lambda: {"a": t(2, 3), "b": t(3, 2)},
     "ops.conv2d": lambda: {"x": t(2, 2, 5, 5), "weight": t(4, 2, 3, 3), "bias": t(4), "stride": 1, "padding": 0,
@@ -115,11 +121,18 @@ CALLS = {
     "ops.conv_transpose2d": lambda: {"x": t(2, 2, 3, 3), "weight": t(2, 4, 3, 3), "bias": t(4), "stride": 2, "padding": 0,
                                      "output_padding": 1, "groups": 1, "dilation": 1},
     "ops.upsample": lambda: {"x": t(2, 2, 3, 3), "scale_factor": 2, "mode": "bilinear"},
-    "ops.cross_entropy": lambda: {"logits": t(2, 3), "labels": [0, 1]},
+    "ops.cross_entropy": lambda: {"logits": t(2, 3), "labels": [0, 1], "label_smoothing": 0.1, "ignore_index": -1},
+    "ops.binary_cross_entropy_with_logits": lambda: {"logits": t(2, 3), "target": np.ones((2, 3))},
+    "ops.mse_loss": lambda: {"prediction": t(2, 3), "target": np.ones((2, 3))},
     "ops.global_avg_pool2d": lambda: {"x": t(2, 2, 4, 4)},
     "ops.reshape": lambda: {"x": t(2, 3), "shape": (3, 2)},
     "ops.transpose": lambda: {"x": t(2, 3), "axes": (1, 0)},
     "ops.index": lambda: {"x": t(2, 3), "key": 0},
+    **{f"ops.{name}": lambda: {"tensors": [t(2, 3), t(2, 3)], "axis": 0} for name in ("concatenate", "stack")},
+    "ops.split": lambda: {"x": t(2, 3), "sizes_or_count": [1, 2], "axis": 1},
+    "ops.pad": lambda: {"x": t(2, 3), "pad_width": ((0, 1), (2, 0)), "value": 0.5},
+    "ops.where": lambda: {"condition": [True, False, True], "a": t(2, 3), "b": t(2, 3)},
+    "ops.clip": lambda: {"x": t(2, 3), "low": -1.0, "high": 1.0},
     "ops.shortcut_add": lambda: {"residual": t(2, 2, 4, 4), "shortcut": t(2, 2, 4, 4)},
     "ops.zero_pad_shortcut": lambda: {"x": t(2, 2, 4, 4), "out_channels": 4, "stride": 2},
     "ops.cast": lambda: {"x": t(2), "dtype": np.float64},
@@ -149,6 +162,12 @@ CALLS = {
     "nn.ConvTranspose2d": lambda: {"in_channels": 2, "out_channels": 4, "kernel_size": 3, "stride": 1, "padding": 0,
                                    "output_padding": 0, "groups": 1, "bias": True, "dilation": 1, "generator": G},
     "nn.Upsample": lambda: {"scale_factor": 2, "mode": "nearest"},
+    "nn.LeakyReLU": lambda: {"negative_slope": 0.2},
+    "nn.ELU": lambda: {"alpha": 1.5},
+    "nn.Softplus": lambda: {"beta": 2.0, "threshold": 20.0},
+    "nn.GELU": lambda: {"approximate": "tanh"},
+    "nn.Softmax": lambda: {"dim": 1},
+    "nn.LogSoftmax": lambda: {"dim": 1},
     "nn.MaxPool2d": pooling,
     "nn.AvgPool2d": pooling,
     "nn.Sequential": lambda: {"*modules": (nn.ReLU(), nn.ReLU())},
@@ -268,8 +287,8 @@ JUNK = ["x", None, 1.5, True, -1, 0, [], {}, (), object(), [1, "a"], np.ones(3),
 CALLED = {"init", "linear_init", "function", "if_"}  # what a function calls: errors of the call itself are the user's
 
 NUMBERS = {"lr", "momentum", "weight_decay", "gamma", "eps", "std", "gain", "rtol", "atol", "alpha", "eta_min",
-           "start_factor", "max_norm", "p"}
-NAMES = {"shortcut", "stride_on", "activation", "split", "quantity", "when", "first", "stem", "mode"}
+           "start_factor", "max_norm", "p", "beta", "label_smoothing", "negative_slope", "threshold"}
+NAMES = {"shortcut", "stride_on", "activation", "split", "quantity", "when", "first", "stem", "mode", "approximate"}
 REFUSED = {  # what an argument of this kind never takes
     "flag": ["no", "", None, [], 2, 1.0, float("nan"), np.ones(3), np.array(True), object()],
     "path": [0, 1, True, 1.5, b"a", ["a"], {}, "a\0b"],

@@ -5,6 +5,8 @@ called "d" and the name of forward's argument, and has a line there, such as
 
     dx = dy W
     dweight = dyᵀ x
+
+Those of `forward(self, *x)` are called dx[0], dx[1], …, and share one line, dx[i] = ….
 """
 import html
 import inspect
@@ -80,9 +82,14 @@ def step_as_html(step: BackwardStep) -> str:
 
 def gradient_names(op: Op) -> list[str]:
     """What the gradients of an op's inputs are called: "d" and the name of forward's argument."""
-    names = [f"d{name}" for name, argument in inspect.signature(op.forward).parameters.items()
-             if argument.kind is not inspect.Parameter.VAR_POSITIONAL]
-    return [names[i] if i < len(names) else f"d(input {i})" for i in range(len(op.input_shapes))]
+    names, several = [], None
+    for name, argument in inspect.signature(op.forward).parameters.items():
+        if argument.kind is inspect.Parameter.VAR_POSITIONAL:
+            several = name
+        else:
+            names.append(f"d{name}")
+    places = range(len(op.input_shapes) - len(names))
+    return names[:len(op.input_shapes)] + [f"d{several}[{i}]" if several else f"d(input {i})" for i in places]
 
 
 def backward_formulas(op: Op) -> list[str]:
@@ -93,7 +100,14 @@ def backward_formulas(op: Op) -> list[str]:
             found = re.match(r"(d\w+)(\[.*?\])? = ", line)
             if found:
                 stated[found[1]] = line.strip().rstrip(".")
-    return [stated.get(name, name) for name in gradient_names(op)]
+    return [_formula(name, stated) for name in gradient_names(op)]
+
+
+def _formula(name, stated):
+    """The formula of the gradient of this name; dx[2] is that of dx[i]."""
+    general, bracket, place = name.partition("[")
+    formula = stated.get(general, name)
+    return formula.replace("[i]", bracket + place) if bracket else formula
 
 
 def backward_code(op: Op) -> tuple[str, int]:

@@ -1,6 +1,17 @@
 """Modules: layers with parameters, and what holds them together."""
 from minires.nn import init
-from minires.nn.activation import ReLU, Sigmoid, Tanh
+from minires.nn.activation import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from minires.nn.checkpointing import checkpoint
 from minires.nn.container import ModuleDict, ModuleList, Sequential
 from minires.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
@@ -15,7 +26,37 @@ from minires.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minires.nn.upsampling import Upsample
 
 __all__ = [
-    "AvgPool2d", "BatchNorm2d", "Conv1d", "Conv2d", "ConvTranspose2d", "Dropout", "Embedding", "Flatten", "GlobalAvgPool2d",
-    "GroupNorm", "Identity", "LayerNorm", "Linear", "MaxPool2d", "Module", "ModuleDict", "ModuleList", "Parameter",
-    "RMSNorm", "ReLU", "Sequential", "Sigmoid", "Tanh", "Upsample", "checkpoint", "init",
+    "ELU",
+    "GELU",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "GroupNorm",
+    "Identity",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftmax",
+    "MaxPool2d",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "Parameter",
+    "RMSNorm",
+    "ReLU",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "Upsample",
+    "checkpoint",
+    "init",
 ]

@@ -5,22 +5,28 @@ from minires.ops.conversion import cast, to_device
 from minires.ops.convolution import conv2d
 from minires.ops.convolution_1d import conv1d
 from minires.ops.dropout import dropout
-from minires.ops.elementwise import exp, log
+from minires.ops.elementwise import abs, exp, log, sqrt
 from minires.ops.embedding import embedding
 from minires.ops.fully_connected import linear
+from minires.ops.joining import concatenate, pad, split, stack
 from minires.ops.layer_normalization import group_norm, layer_norm, rms_norm
-from minires.ops.loss import cross_entropy
+from minires.ops.loss import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 from minires.ops.normalization import batch_norm
 from minires.ops.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
+from minires.ops.rectifiers import elu, gelu, leaky_relu, silu, softplus
 from minires.ops.reduction import max, mean, sum
+from minires.ops.selection import clip, where
 from minires.ops.shape import flatten, index, reshape, transpose
 from minires.ops.shortcut import shortcut_add, zero_pad_shortcut
+from minires.ops.softmaxes import log_softmax, logsumexp, softmax
 from minires.ops.transposed_convolution import conv_transpose2d
 from minires.ops.upsampling import upsample
 
 __all__ = [
-    "add", "avg_pool2d", "batch_norm", "cast", "conv1d", "conv2d", "conv_transpose2d", "cross_entropy", "divide",
-    "dropout", "embedding", "exp", "flatten", "global_avg_pool2d", "group_norm", "index", "layer_norm", "linear", "log",
-    "matmul", "max", "max_pool2d", "mean", "multiply", "negate", "power", "relu", "reshape", "rms_norm", "shortcut_add",
-    "sigmoid", "subtract", "sum", "tanh", "to_device", "transpose", "upsample", "zero_pad_shortcut",
+    "abs", "add", "avg_pool2d", "batch_norm", "binary_cross_entropy_with_logits", "cast", "clip", "concatenate",
+    "conv1d", "conv2d", "conv_transpose2d", "cross_entropy", "divide", "dropout", "elu", "embedding", "exp", "flatten",
+    "gelu", "global_avg_pool2d", "group_norm", "index", "layer_norm", "leaky_relu", "linear", "log", "log_softmax",
+    "logsumexp", "matmul", "max", "max_pool2d", "mean", "mse_loss", "multiply", "negate", "pad", "power", "relu",
+    "reshape", "rms_norm", "shortcut_add", "sigmoid", "silu", "softmax", "softplus", "split", "sqrt", "stack",
+    "subtract", "sum", "tanh", "to_device", "transpose", "upsample", "where", "zero_pad_shortcut",
 ]

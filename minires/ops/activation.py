@@ -66,9 +66,7 @@ class Sigmoid(Op):
     """y = 1 / (1 + e⁻ˣ)."""
 
     def forward(self, x: Array) -> Array:
-        xp = array_module(x)
-        z = xp.exp(-xp.abs(x))                          # at most 1: nothing overflows
-        y = xp.where(x >= 0, 1 / (1 + z), z / (1 + z))
+        y = logistic(x)
         self.saved = y
         return y
 
@@ -77,6 +75,13 @@ class Sigmoid(Op):
         y = self.saved
         dx = dy * y * (1 - y)
         return dx
+
+
+def logistic(x: Array) -> Array:
+    """σ(x) = 1 / (1 + e⁻ˣ) of an array."""
+    xp = array_module(x)
+    z = xp.exp(-xp.abs(x))                              # at most 1: nothing overflows
+    return xp.where(x >= 0, 1 / (1 + z), z / (1 + z))
 
 
 class Tanh(Op):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import minires as mr
+from minires.arrays.backend import to_host
 from minires.ops.conversion import ToDevice
 from tests.backends.comparison import assert_same, leaf, on_host, run
 from tests.ops.test_every_op import CASES, NAMES, cotangent, each_case, each_case_and_form, form
@@ -32,9 +33,11 @@ def test_the_gradient_agrees_with_numerical_derivatives_taken_on_the_device(case
     mr.gradcheck(case.function, [leaf(array, device) for array in case.arrays])
 
 
-UPLOADS = {"CrossEntropy": 1,  # the labels
+UPLOADS = {"CrossEntropy": 1, "CrossEntropy smoothed": 1,  # the labels
+           "CrossEntropy ignored": 2,  # and which rows count
            "Dropout": 1, "Embedding repeated": 1,  # the mask, the indices
            "Index taken twice": 2,  # the list of indices, in forward and in backward
+           "Where broadcast": 1, "Where broadcast by the condition": 1,  # the condition, copied by the case
            "BatchNorm training": 2, "BatchNorm training, (N, C)": 2, "BatchNorm eval": 2}  # made by the case
 
 
@@ -80,3 +83,19 @@ def test_a_scalar_of_numpy_stands_beside_a_tensor_as_a_number_does(scalar, opera
         expected = operation(*[like if each is x else scalar.item() for each in (left(x), right(x))])
         assert (y.dtype, y.device) == (expected.dtype, expected.device)
         np.testing.assert_array_equal(y.numpy(), expected.numpy())
+
+
+def test_a_condition_of_the_host_goes_to_the_device_and_one_of_another_device_is_named(cuda):
+    x = leaf(np.array([1.0, -2.0]), "cuda:0")
+    np.testing.assert_array_equal(mr.ops.where(np.array([True, False]), x, 0.0).numpy(), [1, 0])
+    np.testing.assert_array_equal(mr.ops.where(x < 0, x, 0.0).numpy(), [0, -2])
+    with pytest.raises(mr.DeviceError, match=r"^Where: got condition on cuda:0, a on cpu: move them to one device"):
+        mr.ops.where(x < 0, leaf(np.ones(2), "cpu"), 0.0)
+
+
+def test_more_tensors_than_one_launch_joins(cuda):
+    x = [leaf(np.full(2, float(i)), "cuda") for i in range(12)]
+    for y in (mr.ops.concatenate(x), mr.ops.stack(x)):
+        y.backward(y.data * 10)
+    for i, part in enumerate(x):
+        np.testing.assert_array_equal(to_host(part.grad), [20 * i] * 2)

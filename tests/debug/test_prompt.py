@@ -56,11 +56,12 @@ def test_the_debugger_stops_at_the_first_line_of_every_backward_and_changes_no_g
         tensors, y = call(case, case.arrays)
     dy = cotangent(y)
     commands = ["p dy.shape, dy.dtype.name", "p type(self).__name__, step.op is self", "p step.where()", "return",
-                "p sorted(value.shape for value in locals().values() if hasattr(value, 'nbytes'))", "continue"]
+                "several = [value for each in locals().values() if isinstance(each, (list, tuple)) for value in each]",
+                "p sorted(value.shape for value in [*locals().values(), *several] if hasattr(value, 'nbytes'))", "continue"]
     with Session(*ONE_STEP, *commands) as session, mr.debug.break_at(op=case.op) as stop:
         y.backward(dy)
     assert stop.stops == 1
-    shown, dys, step, where, returned, shapes, _ = session.answers[len(ONE_STEP):]
+    shown, dys, step, where, returned, _, shapes, _ = session.answers[len(ONE_STEP):]
     backward = definition(case.op, "backward")
     assert shown_at(backward, first_line(backward)) in shown
     assert dys.strip() == str((dy.shape, "float64"))
@@ -77,7 +78,8 @@ def test_in_forward_the_inputs_are_locals_and_the_output_stays_the_same(case, ca
     with mr.reference_ops():
         _, expected = call(case, case.arrays)
     forward = definition(case.op, "forward")
-    x = list(inspect.signature(forward).parameters)[1]
+    first = list(inspect.signature(forward).parameters.values())[1]
+    x = f"{first.name}[0]" if first.kind is first.VAR_POSITIONAL else first.name
     commands = [f"p {x}.shape, step.op is self, step.inputs[0] is {x}", "continue"]
     with Session(*ONE_STEP, *commands) as session, mr.debug.break_at(op=case.op, when="forward") as stop:
         _, y = call(case, case.arrays)
@@ -112,7 +114,9 @@ def test_between_a_call_of_backward_and_the_arithmetic_stand_two_frames_of_ours(
 # rounded once, that over the axes along which an operand was broadcast, the place of a window's first largest, and the copy
 # from device to device.
 BELOW = defaultdict(set, {
-    **{op: {"unbroadcast", "sum_over"} for op in ("Add", "Subtract", "Multiply", "Divide", "Power", "MatMul")},
+    **{op: {"unbroadcast", "sum_over"} for op in ("Add", "Subtract", "Multiply", "Divide", "Power", "MatMul",
+                                                        "Where")},
+    **{op: {"sum_over"} for op in ("Softmax", "LogSoftmax")},
     "Conv2d": {"sum_over"},
     "MaxPool2d": {"first_largest"},
     "ToDevice": {"to_device", "parse_device", "to_host"},

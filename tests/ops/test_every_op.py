@@ -19,16 +19,20 @@ from minires.ops.conversion import Cast, ToDevice
 from minires.ops.convolution import Conv2d
 from minires.ops.convolution_1d import Conv1d
 from minires.ops.dropout import Dropout
-from minires.ops.elementwise import Exp, Log
+from minires.ops.elementwise import Abs, Exp, Log, Sqrt
 from minires.ops.embedding import Embedding
 from minires.ops.fully_connected import Linear
+from minires.ops.joining import Concatenate, Pad, Stack
 from minires.ops.layer_normalization import GroupNorm, LayerNorm, RMSNorm
-from minires.ops.loss import CrossEntropy
+from minires.ops.loss import BinaryCrossEntropyWithLogits, CrossEntropy, MSELoss
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from minires.ops.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus, TanhGELU
 from minires.ops.reduction import Max, Mean, Sum
+from minires.ops.selection import Clip, Where
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
 from minires.ops.shortcut import ShortcutAdd, ZeroPadShortcut
+from minires.ops.softmaxes import LogSoftmax, LogSumExp, Softmax
 from minires.ops.transposed_convolution import ConvTranspose2d
 from minires.ops.upsampling import UpsampleBilinear, UpsampleNearest
 
@@ -55,6 +59,12 @@ def batch_norm(training, freeze_statistics=False):
     def function(x, weight, bias):
         running_mean, running_var = beside(np.linspace(-1, 1, 3), x.data), beside(np.linspace(0.5, 2, 3), x.data)
         return ops.batch_norm(x, weight, bias, running_mean, running_var, training, freeze_statistics=freeze_statistics)
+    return function
+
+
+def where(condition):
+    def function(a, b):
+        return ops.where(beside(np.array(condition), a.data), a, b)
     return function
 
 
@@ -99,8 +109,21 @@ CASES = [
     Case(ReLU, "", ops.relu, (normal(3, 4),)),
     Case(Sigmoid, "", ops.sigmoid, (normal(3, 4),)),
     Case(Tanh, "", ops.tanh, (normal(3, 4),)),
+    Case(LeakyReLU, "", lambda x: ops.leaky_relu(x, 0.2), (normal(3, 4),)),
+    Case(ELU, "", lambda x: ops.elu(x, 1.5), (normal(4, 4),)),  # as many as PyTorch takes at once: see test_not_finite
+    Case(Softplus, "", lambda x: ops.softplus(x, 2.0), (normal(3, 4),)),
+    Case(SiLU, "", ops.silu, (normal(3, 4),)),
+    Case(GELU, "", ops.gelu, (normal(3, 4),)),
+    Case(TanhGELU, "", lambda x: ops.gelu(x, "tanh"), (normal(3, 4),)),
+    Case(Softplus, "above the threshold", lambda x: ops.softplus(x, 1.0, 0.5), (normal(3, 4),)),
     Case(Exp, "", ops.exp, (normal(3, 4),)),
     Case(Log, "", ops.log, (positive(3, 4),)),
+    Case(Abs, "", ops.abs, (normal(3, 4),)),
+    Case(Sqrt, "", ops.sqrt, (positive(3, 4),)),
+    Case(Clip, "", lambda x: ops.clip(x, -0.4, 0.6), (normal(3, 4),)),
+    Case(Clip, "one side", lambda x: ops.clip(x, high=0.1), (normal(3, 4),)),
+    Case(Where, "broadcast", where([[True, False, False], [False, True, False]]), (normal(2, 3), normal(3))),
+    Case(Where, "broadcast by the condition", where([[True], [False]]), (normal(3), normal(1, 3) + 1)),
     Case(Linear, "bias", ops.linear, (normal(3, 4), normal(2, 4), normal(2))),
     Case(Linear, "no bias", ops.linear, (normal(3, 4), normal(2, 4))),
     Case(Sum, "axis", lambda x: ops.sum(x, 1), (normal(2, 3, 2),)),
@@ -108,16 +131,28 @@ CASES = [
     Case(Mean, "axis", lambda x: ops.mean(x, 1), (normal(2, 3, 2),)),
     Case(Max, "axis", lambda x: ops.max(x, 1), (normal(2, 3, 2),)),
     Case(Max, "all", ops.max, (normal(2, 3),)),
+    Case(Softmax, "", ops.softmax, (normal(2, 4),)),
+    Case(Softmax, "axis 1 of 3", lambda x: ops.softmax(x, 1), (normal(2, 3, 2),)),
+    Case(LogSoftmax, "", ops.log_softmax, (normal(2, 4),)),
+    Case(LogSumExp, "axis", lambda x: ops.logsumexp(x, 1), (normal(2, 3, 2),)),
+    Case(LogSumExp, "keepdims", lambda x: ops.logsumexp(x, (0, -1), keepdims=True), (normal(2, 3, 2),)),
     Case(Reshape, "", lambda x: ops.reshape(x, (3, -1)), (normal(2, 3, 2),)),
     Case(Flatten, "", ops.flatten, (normal(2, 3, 2, 2),)),
     Case(Transpose, "", lambda x: ops.transpose(x, (1, 2, 0)), (normal(2, 3, 2),)),
     Case(Index, "slices", lambda x: ops.index(x, (slice(1, None), slice(None, None, -2))), (normal(3, 4),)),
     Case(Index, "taken twice", lambda x: ops.index(x, [2, 0, 2]), (normal(3, 4),)),
+    Case(Concatenate, "axis 1", lambda a, b: ops.concatenate([a, b], 1), (normal(2, 3, 2), normal(2, 1, 2))),
+    Case(Stack, "last axis", lambda a, b: ops.stack([a, b], -1), (normal(2, 3), normal(2, 3) + 1)),
+    Case(Pad, "", lambda x: ops.pad(x, ((0, 1), (2, 0)), 0.5), (normal(2, 3),)),
     Case(Cast, "", lambda x: ops.cast(x, x.dtype), (normal(2, 3),)),
     Case(ToDevice, "", lambda x: ops.to_device(x, "cpu"), (normal(2, 3),)),
     Case(ShortcutAdd, "", ops.shortcut_add, (normal(2, 3, 2, 2), normal(2, 3, 2, 2) + 1)),
     Case(ZeroPadShortcut, "stride", lambda x: ops.zero_pad_shortcut(x, 4, 2), (normal(2, 3, 3, 4),)),
     Case(CrossEntropy, "", lambda x: ops.cross_entropy(x, [2, 0, 1, 2]), (normal(4, 3),)),
+    Case(CrossEntropy, "smoothed", lambda x: ops.cross_entropy(x, [2, 0, 1, 2], 0.3), (normal(4, 3),)),
+    Case(CrossEntropy, "ignored", lambda x: ops.cross_entropy(x, [2, -1, 1, 2], 0.3, -1), (normal(4, 3),)),
+    Case(BinaryCrossEntropyWithLogits, "", ops.binary_cross_entropy_with_logits, (normal(3, 4), positive(3, 4) / 4)),
+    Case(MSELoss, "", ops.mse_loss, (normal(3, 4), positive(3, 4))),
     Case(MaxPool2d, "overlapping", lambda x: ops.max_pool2d(x, 3, 2, 1), (normal(2, 2, 5, 4),)),
     Case(AvgPool2d, "overlapping", lambda x: ops.avg_pool2d(x, (3, 2), 1, 1), (normal(2, 2, 4, 3),)),
     Case(GlobalAvgPool2d, "", ops.global_avg_pool2d, (normal(2, 3, 3, 2),)),

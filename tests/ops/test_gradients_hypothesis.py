@@ -15,9 +15,10 @@ pytestmark = pytest.mark.slow  # a case of each op, and sweeps of its parameters
 # derandomize: the same examples in every run, so that a red test stays red until it is repaired
 examples = settings(max_examples=100, deadline=None, derandomize=True)
 many_examples = settings(max_examples=300, deadline=None, derandomize=True)
-ELEMENTWISE = [ops.relu, ops.sigmoid, ops.tanh, ops.exp, ops.log, ops.negate]
+ELEMENTWISE = [ops.relu, ops.sigmoid, ops.tanh, ops.exp, ops.log, ops.negate, ops.abs, ops.sqrt, ops.leaky_relu, ops.elu,
+               ops.softplus, ops.silu, ops.gelu]
 BINARY = [ops.add, ops.subtract, ops.multiply, ops.divide, ops.power, ops.shortcut_add]
-REDUCTIONS = [ops.sum, ops.mean, ops.max]
+REDUCTIONS = [ops.sum, ops.mean, ops.max, ops.logsumexp]
 
 
 # ---- values and shapes
@@ -253,7 +254,7 @@ def test_the_gradient_of_any_zero_padded_shortcut_is_right(x, added, stride):
 @examples
 @given(arrays(), arrays(low=0.5))
 def test_the_gradient_of_a_function_of_each_element_is_right(op, x, positive):
-    assert_right(op, [positive if op is ops.log else x])
+    assert_right(op, [positive if op in (ops.log, ops.sqrt) else x])
 
 
 @pytest.mark.parametrize("op", BINARY, ids=[op.__name__ for op in BINARY])

@@ -23,16 +23,20 @@ from minires.ops.conversion import Cast, ToDevice
 from minires.ops.convolution import Conv2d
 from minires.ops.convolution_1d import Conv1d
 from minires.ops.dropout import Dropout
-from minires.ops.elementwise import Exp, Log
+from minires.ops.elementwise import Abs, Exp, Log, Sqrt
 from minires.ops.embedding import Embedding
 from minires.ops.fully_connected import Linear
+from minires.ops.joining import Concatenate, Pad, Stack
 from minires.ops.layer_normalization import GroupNorm, LayerNorm, RMSNorm
-from minires.ops.loss import CrossEntropy
+from minires.ops.loss import BinaryCrossEntropyWithLogits, CrossEntropy, MSELoss
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from minires.ops.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus, TanhGELU
 from minires.ops.reduction import Max, Mean, Sum
+from minires.ops.selection import Clip, Where
 from minires.ops.shape import Flatten, Index, Reshape, Transpose
 from minires.ops.shortcut import ShortcutAdd, ZeroPadShortcut
+from minires.ops.softmaxes import LogSoftmax, LogSumExp, Softmax
 from minires.ops.transposed_convolution import ConvTranspose2d
 from minires.ops.upsampling import UpsampleBilinear, UpsampleNearest
 from tests.ops.test_every_op import (
@@ -47,6 +51,7 @@ from tests.ops.test_every_op import (
     op_classes,
     positive,
     upsample,
+    where,
 )
 
 # Beside the table of all ops: square shapes, which a transposed gradient fits, and lengths that all differ.
@@ -61,21 +66,39 @@ SQUARE_CASES = [
     Case(ReLU, "square", ops.relu, (normal(3, 3),)),
     Case(Sigmoid, "square", ops.sigmoid, (normal(3, 3),)),
     Case(Tanh, "square", ops.tanh, (normal(3, 3),)),
+    Case(LeakyReLU, "square", lambda x: ops.leaky_relu(x, 0.2), (normal(3, 3),)),
+    Case(ELU, "square", lambda x: ops.elu(x, 1.5), (normal(3, 3),)),
+    Case(Softplus, "square", lambda x: ops.softplus(x, 2.0), (normal(3, 3),)),
+    Case(SiLU, "square", ops.silu, (normal(3, 3),)),
+    Case(GELU, "square", ops.gelu, (normal(3, 3),)),
+    Case(TanhGELU, "square", lambda x: ops.gelu(x, "tanh"), (normal(3, 3),)),
     Case(Exp, "square", ops.exp, (normal(3, 3),)),
     Case(Log, "square", ops.log, (positive(3, 3),)),
+    Case(Abs, "square", ops.abs, (normal(3, 3),)),
+    Case(Sqrt, "square", ops.sqrt, (positive(3, 3),)),
+    Case(Clip, "square", lambda x: ops.clip(x, -1, 0.3), (normal(3, 3),)),
+    Case(Where, "square", where(np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0]], bool)), (normal(3, 3), normal(3, 3) + 1)),
     Case(Linear, "square", ops.linear, (normal(3, 3), normal(3, 3) + 1, normal(3))),
     Case(Sum, "square", lambda x: ops.sum(x, 0), (normal(2, 3, 3),)),
     Case(Mean, "square", lambda x: ops.mean(x, 0), (normal(2, 3, 3),)),
     Case(Max, "square", lambda x: ops.max(x, 0), (normal(2, 3, 3),)),
+    Case(Softmax, "square", lambda x: ops.softmax(x, 0), (normal(3, 3),)),
+    Case(LogSoftmax, "square", ops.log_softmax, (normal(3, 3),)),
+    Case(LogSumExp, "square", lambda x: ops.logsumexp(x, 0), (normal(2, 3, 3),)),
     Case(Reshape, "square", lambda x: ops.reshape(x, (3, 3, 2)), (normal(2, 3, 3),)),
     Case(Flatten, "square", ops.flatten, (normal(2, 1, 3, 3),)),
     Case(Transpose, "square", lambda x: ops.transpose(x, (2, 0, 1)), (normal(2, 3, 3),)),
     Case(Index, "square", lambda x: ops.index(x, (slice(None), slice(1, None))), (normal(3, 3),)),
+    Case(Concatenate, "square", lambda a, b: ops.concatenate([a, b]), (normal(3, 3), normal(3, 3) + 1)),
+    Case(Stack, "square", lambda a, b: ops.stack([a, b], 1), (normal(3, 3), normal(3, 3) + 1)),
+    Case(Pad, "square", lambda x: ops.pad(x, (1, 2)), (normal(3, 3),)),
     Case(Cast, "square", lambda x: ops.cast(x, x.dtype), (normal(3, 3),)),
     Case(ToDevice, "square", lambda x: ops.to_device(x, "cpu"), (normal(3, 3),)),
     Case(ShortcutAdd, "square", ops.shortcut_add, (normal(1, 2, 3, 3), normal(1, 2, 3, 3) + 1)),
     Case(ZeroPadShortcut, "square", lambda x: ops.zero_pad_shortcut(x, 5, 2), (normal(1, 2, 3, 3),)),
     Case(CrossEntropy, "square", lambda x: ops.cross_entropy(x, [2, 0, 2]), (normal(3, 3),)),
+    Case(BinaryCrossEntropyWithLogits, "square", ops.binary_cross_entropy_with_logits, (normal(3, 3), positive(3, 3) / 4)),
+    Case(MSELoss, "square", ops.mse_loss, (normal(3, 3), positive(3, 3))),
     Case(MaxPool2d, "square", lambda x: ops.max_pool2d(x, 3, 1, 1), (normal(1, 2, 4, 4),)),
     Case(AvgPool2d, "square", lambda x: ops.avg_pool2d(x, 2, 2, 1), (normal(1, 2, 4, 4),)),
     Case(GlobalAvgPool2d, "square", ops.global_avg_pool2d, (normal(1, 2, 3, 3),)),
@@ -146,6 +169,71 @@ def mask_of_the_gradient(op, dy, right):
     return dy * (dy > 0)
 
 
+def slope_forgotten(op, dy, right):
+    op.slope = 0
+    return right(op, dy)
+
+
+def alpha_forgotten(op, dy, right):
+    op.alpha = 1
+    return right(op, dy)
+
+
+def beta_counted_twice(op, dy, right):
+    return op.beta * right(op, dy)
+
+
+def product_rule_forgotten(op, dy, right):
+    """The slope of x σ(x), or of x Φ(x), as if the second factor were constant."""
+    return dy * op.saved[1]
+
+
+def density_without_its_scale(op, dy, right):
+    x, below = op.saved
+    return dy * (below + x * np.exp(-0.5 * x * x))
+
+
+def slope_of_u_forgotten(op, dy, right):
+    x, inside, t = op.saved
+    return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t))
+
+
+def sign_forgotten(op, dy, right):
+    return dy.copy()
+
+
+def two_forgotten(op, dy, right):
+    return 2 * right(op, dy)
+
+
+def square_root_forgotten(op, dy, right):
+    return dy / (2 * op.saved ** 2)
+
+
+def condition_forgotten(op, dy, right):
+    condition, a_shape, b_shape = op.saved
+    return arithmetic.unbroadcast(dy, a_shape), arithmetic.unbroadcast(dy, b_shape)
+
+
+def condition_negated(op, dy, right):
+    condition, *shapes = op.saved
+    op.saved = ~condition, *shapes
+    return right(op, dy)
+
+
+def parts_swapped(op, dy, right):
+    return right(op, dy)[::-1]
+
+
+def first_part_for_all(op, dy, right):
+    return (right(op, dy)[0],) * len(op.needs_grad)
+
+
+def border_on_the_other_side(op, dy, right):
+    op.saved = tuple([slice(n - inside.stop, n - inside.start) for n, inside in zip(dy.shape, op.saved, strict=True)])
+    return right(op, dy)
+
+
 def taken_twice_counts_once(op, dy, right):
     dx = np.zeros(op.saved)
     dx[op.key] = dy
@@ -197,6 +285,55 @@ def not_divided_by_N(op, dy, right):
 def softmax_dropped(op, dy, right):
     p, rows, labels = op.saved
     return right(op, dy) - p * dy / len(rows)
+
+
+def smoothing_forgotten(op, dy, right):
+    op.label_smoothing = 0
+    return right(op, dy)
+
+
+def ignored_rows_counted(op, dy, right):
+    p, rows, labels = op.saved
+    return right(op, dy) * len(rows) / len(p)
+
+
+def sigmoid_forgotten(op, dy, right):
+    logits, target, _ = op.saved
+    return (logits - target) * dy / logits.size, right(op, dy)[1]
+
+
+def square_not_halved(op, dy, right):
+    """As of half the squared error, whose factor 2 is gone."""
+    return tuple([gradient / 2 for gradient in right(op, dy)])
+
+
+def mean_taken_for_a_sum(op, dy, right):
+    return tuple([gradient * gradient.size for gradient in right(op, dy)])
+
+
+def sum_forgotten(op, dy, right):
+    """As of a function of each element alone."""
+    return op.saved[0] * dy
+
+
+def sum_forgotten_in_the_log(op, dy, right):
+    return dy.copy()
+
+
+def sum_over_all_axes(op, dy, right):
+    y, _ = op.saved
+    op.saved = y, tuple(range(y.ndim))
+    return right(op, dy)
+
+
+def shares_equal(op, dy, right):
+    x, y = op.saved
+    return np.broadcast_to(dy.reshape(y.shape) * (y.size / x.size), x.shape)
+
+
+def not_divided_by_the_sum(op, dy, right):
+    x, y = op.saved
+    return dy.reshape(y.shape) * np.exp(x)
 
 
 def lowered_exponent_forgotten(op, dy, right):
@@ -417,13 +554,32 @@ EVERY, LAST, FIRST = slice(None), -1, 0
 OWN_WAYS = {
     ReLU: [(mask_dropped, None), (mask_of_the_gradient, None)],
     Power: [(lowered_exponent_forgotten, None)],
+    LeakyReLU: [(slope_forgotten, None), (mask_dropped, None)],
+    ELU: [(alpha_forgotten, None), (mask_dropped, None)],
+    Softplus: [(beta_counted_twice, ["", "square"]), (mask_dropped, None)],
+    SiLU: [(product_rule_forgotten, None)],
+    GELU: [(product_rule_forgotten, None), (density_without_its_scale, None)],
+    TanhGELU: [(slope_of_u_forgotten, None)],
+    Abs: [(sign_forgotten, None)],
+    Sqrt: [(two_forgotten, None), (square_root_forgotten, None)],
+    Clip: [(mask_dropped, None)],
+    Where: [(condition_forgotten, None), (condition_negated, None)],
+    Concatenate: [(parts_swapped, ["square"]), (first_part_for_all, ["square"])],
+    Stack: [(parts_swapped, None), (first_part_for_all, None)],
+    Pad: [(border_on_the_other_side, None)],
+    Softmax: [(sum_forgotten, None), (sum_over_all_axes, None)],
+    LogSoftmax: [(sum_forgotten_in_the_log, None), (sum_over_all_axes, None)],
+    LogSumExp: [(shares_equal, None), (not_divided_by_the_sum, None)],
     Index: [(taken_twice_counts_once, ["taken twice"])],
     Mean: [(not_divided_by_the_count, None)],
     GlobalAvgPool2d: [(not_divided_by_the_pixels, None)],
     MaxPool2d: [(every_place_of_the_window_gets_it, None), (first_place_of_the_window_gets_it, None)],
     AvgPool2d: [(divided_by_the_pixels_inside, None)],
     ZeroPadShortcut: [(last_channels, None)],
-    CrossEntropy: [(one_hot_dropped, None), (not_divided_by_N, None), (softmax_dropped, None)],
+    CrossEntropy: [(one_hot_dropped, None), (not_divided_by_N, None), (softmax_dropped, None),
+                   (smoothing_forgotten, ["smoothed", "ignored"]), (ignored_rows_counted, ["ignored"])],
+    BinaryCrossEntropyWithLogits: [(sigmoid_forgotten, None), (mean_taken_for_a_sum, None)],
+    MSELoss: [(square_not_halved, None), (mean_taken_for_a_sum, None)],
     Linear: [(mean_in_dbias, ["bias", "square", "all different"])],
     BatchNorm: [
         *[(way, ["training", "training, (N, C)", "square", "square (N, C)", "all different"]) for way in
@@ -620,7 +776,7 @@ def test_every_op_is_broken_in_every_way_that_its_shapes_allow(op):
         tried = {name for name in DAMAGES if f"gradient 0 {name}" in names}
         assert tried == set(DAMAGES)
         assert "last gradient missing" in names
-        if op is not CrossEntropy:  # whose dy is one number
+        if op not in (CrossEntropy, BinaryCrossEntropyWithLogits, MSELoss):  # whose dy is one number
             assert {"dy flipped", "dy shifted"} <= names
 
 

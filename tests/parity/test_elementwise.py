@@ -1,4 +1,4 @@
-"""exp, log and the activations against PyTorch, out to where they saturate."""
+"""exp, log, abs, sqrt and the activations against PyTorch, out to where they saturate."""
 import numpy as np
 import pytest
 
@@ -8,14 +8,19 @@ from tests.parity.comparison import assert_parity, normal
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [
-    (ops.exp, torch.exp), (ops.relu, torch.relu), (ops.sigmoid, torch.sigmoid), (ops.tanh, torch.tanh),
+    (ops.exp, torch.exp), (ops.abs, torch.abs), (ops.relu, torch.relu), (ops.sigmoid, torch.sigmoid), (ops.tanh, torch.tanh),
 ], ids=lambda function: function.__name__)
 def test_functions_of_each_element(ours, theirs, dtype):
     assert_parity(ours, theirs, [3 * normal(4, 3, 5)], dtype)
 
 
-def test_log_of_positive_numbers(dtype):
+def test_log_and_sqrt_of_positive_numbers(dtype):
     assert_parity(ops.log, torch.log, [np.abs(normal(4, 5)) + 0.1], dtype)
+    assert_parity(ops.sqrt, torch.sqrt, [np.abs(normal(4, 5)) + 0.1], dtype)
+
+
+def test_abs_passes_no_gradient_at_exactly_zero(dtype):
+    assert_parity(ops.abs, torch.abs, [[-1.0, -0.0, 0.0, 2.0]], dtype)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(ops.sigmoid, torch.sigmoid), (ops.tanh, torch.tanh)],

@@ -1,4 +1,4 @@
-"""The linear layer's op and cross-entropy against PyTorch."""
+"""The linear layer's op and the losses against PyTorch."""
 import numpy as np
 import pytest
 
@@ -26,3 +26,19 @@ def test_cross_entropy_of_logits_that_would_overflow(dtype):
     logits = [[1e4, 1e4, -1e4], [5e3, 0, 5e3 - 1], [-2e4, -2e4 + 2, -2e4]]
     assert_parity(lambda x: ops.cross_entropy(x, labels),
                   lambda x: torch.nn.functional.cross_entropy(x, torch.from_numpy(labels)), [logits], dtype)
+
+
+@pytest.mark.parametrize(("label_smoothing", "ignore_index"), [(0.1, -100), (1.0, -100), (0.0, 2), (0.3, 2)])
+def test_cross_entropy_with_label_smoothing_and_ignored_labels(label_smoothing, ignore_index, dtype):
+    labels = np.array([0, 2, 1, 2, 3, 1])
+    assert_parity(lambda x: ops.cross_entropy(x, labels, label_smoothing, ignore_index),
+                  lambda x: torch.nn.functional.cross_entropy(x, torch.from_numpy(labels), label_smoothing=label_smoothing,
+                                                              ignore_index=ignore_index), [3 * normal(6, 4)], dtype)
+
+
+@pytest.mark.parametrize("scale", [1, 30])
+@pytest.mark.parametrize("shape", [(5,), (4, 3, 2)])
+def test_binary_cross_entropy_with_logits_and_mean_squared_error(shape, scale, dtype):
+    inputs = [scale * normal(*shape), np.random.default_rng(0).random(shape)]
+    assert_parity(ops.binary_cross_entropy_with_logits, torch.nn.functional.binary_cross_entropy_with_logits, inputs, dtype)
+    assert_parity(ops.mse_loss, torch.nn.functional.mse_loss, inputs, dtype)

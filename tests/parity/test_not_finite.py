@@ -24,18 +24,40 @@ def conv2d(*arguments):
     return lambda x, weight, bias=None: functional.conv2d(x, weight, bias, *arguments)
 
 
+def where(condition):
+    return lambda a, b: torch.where(torch.tensor(condition), a, b)
+
+
 THEIRS = {
     "Add broadcast": torch.add, "Subtract broadcast": torch.subtract, "Multiply broadcast": torch.multiply,
     "Divide broadcast": torch.divide, "Power broadcast": torch.pow, "Negate": torch.negative,
     "MatMul matrices": torch.matmul, "MatMul stacks": torch.matmul, "MatMul vectors": torch.matmul,
     "ReLU": torch.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "Exp": torch.exp, "Log": torch.log,
+    "LeakyReLU": lambda x: functional.leaky_relu(x, 0.2),
+    "ELU": lambda x: functional.elu(x, 1.5),  # of 16 numbers; where fewer are left over, PyTorch takes NaN as above 0
+    "Softplus": lambda x: functional.softplus(x, 2.0), "SiLU": functional.silu, "GELU": functional.gelu,
+    "Softplus above the threshold": lambda x: functional.softplus(x, 1.0, 0.5),
+    "TanhGELU": lambda x: functional.gelu(x, approximate="tanh"),
+    "Abs": torch.abs, "Sqrt": torch.sqrt,
+    "Clip": lambda x: x.clamp(-0.4, 0.6), "Clip one side": lambda x: x.clamp(max=0.1),
+    "Where broadcast": where([[True, False, False], [False, True, False]]),
+    "Where broadcast by the condition": where([[True], [False]]),
+    "Concatenate axis 1": lambda a, b: torch.cat([a, b], 1), "Stack last axis": lambda a, b: torch.stack([a, b], -1),
+    "Pad": lambda x: functional.pad(x, (2, 0, 0, 1), value=0.5),
     "Linear bias": functional.linear, "Linear no bias": functional.linear,
     "Sum axis": lambda x: x.sum(1), "Sum keepdims": lambda x: x.sum((0, -1), keepdim=True), "Mean axis": lambda x: x.mean(1),
     "Max all": torch.max,
+    "Softmax": lambda x: x.softmax(-1), "Softmax axis 1 of 3": lambda x: x.softmax(1),
+    "LogSoftmax": lambda x: x.log_softmax(-1), "LogSumExp axis": lambda x: x.logsumexp(1),
+    "LogSumExp keepdims": lambda x: x.logsumexp((0, -1), keepdim=True),
     "Reshape": lambda x: x.reshape(3, -1), "Flatten": lambda x: x.flatten(1), "Transpose": lambda x: x.permute(1, 2, 0),
     "Index taken twice": lambda x: x[[2, 0, 2]], "Cast": lambda x: x.to(x.dtype),
     "ShortcutAdd": torch.add,
     "CrossEntropy": lambda x: functional.cross_entropy(x, torch.tensor([2, 0, 1, 2])),
+    "CrossEntropy smoothed": lambda x: functional.cross_entropy(x, torch.tensor([2, 0, 1, 2]), label_smoothing=0.3),
+    "CrossEntropy ignored": lambda x: functional.cross_entropy(x, torch.tensor([2, -1, 1, 2]), ignore_index=-1,
+                                                               label_smoothing=0.3),
+    "BinaryCrossEntropyWithLogits": functional.binary_cross_entropy_with_logits, "MSELoss": functional.mse_loss,
     "MaxPool2d overlapping": lambda x: functional.max_pool2d(x, 3, 2, 1),
     "MaxPool2d overlapping, padding": lambda x: functional.max_pool2d(x, 3, 2, 1),
     "MaxPool2d pairs": lambda x: functional.max_pool2d(x, 2),
