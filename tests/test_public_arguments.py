@@ -166,6 +166,7 @@ CALLS = {
     "nn.LayerNorm": lambda: {"normalized_shape": 3, "eps": 1e-5, "elementwise_affine": True, "bias": False},
     "nn.GroupNorm": lambda: {"num_groups": 2, "num_channels": 4, "eps": 1e-5, "affine": True},
     "nn.RMSNorm": lambda: {"normalized_shape": (3,), "eps": 1e-5, "elementwise_affine": True},
+    "nn.MultiheadAttention": lambda: {"embed_dim": 4, "num_heads": 2, "bias": True, "generator": G},
     "nn.Dropout": lambda: {"p": 0.5, "seed": 0},
     "nn.Embedding": lambda: {"num_embeddings": 3, "embedding_dim": 2, "generator": G},
     "nn.Conv1d": lambda: {"in_channels": 2, "out_channels": 4, "kernel_size": 3, "stride": 1, "padding": 0, "dilation": 1,

@@ -12,6 +12,7 @@ from minires.nn.activation import (
     Softplus,
     Tanh,
 )
+from minires.nn.attention import MultiheadAttention
 from minires.nn.checkpointing import checkpoint
 from minires.nn.container import ModuleDict, ModuleList, Sequential
 from minires.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
@@ -28,6 +29,6 @@ from minires.nn.upsampling import Upsample
 __all__ = [
     "ELU", "GELU", "AvgPool2d", "BatchNorm2d", "Conv1d", "Conv2d", "ConvTranspose2d", "Dropout", "Embedding", "Flatten",
     "GlobalAvgPool2d", "GroupNorm", "Identity", "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MaxPool2d", "Module",
-    "ModuleDict", "ModuleList", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus",
-    "Tanh", "Upsample", "checkpoint", "init",
+    "ModuleDict", "ModuleList", "MultiheadAttention", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "Sigmoid",
+    "Softmax", "Softplus", "Tanh", "Upsample", "checkpoint", "init",
 ]

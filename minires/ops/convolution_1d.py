@@ -73,7 +73,10 @@ class Conv1d(Op):
         x_padded = xp.pad(x, ((0, 0), (0, 0), (P, P)))
         dx_padded = xp.zeros(x_padded.shape, dtype=dy.dtype)
         dweight = xp.zeros(weight.shape, dtype=dy.dtype)
-        for outs, ins in self.group_slices(weight):
+        each, own = len(weight) // self.groups, weight.shape[1]
+        for group in range(self.groups):
+            outs = slice(group * each, (group + 1) * each)                       # the kernels of this group
+            ins = slice(group * own, (group + 1) * own)                          # the channels that they see
             for i in range(dy.shape[2]):
                 for k in range(weight.shape[2]):
                     dy_place, x_place = dy[:, outs, i], x_padded[:, ins, i * S + k * D]          # (N, O), (N, C)

@@ -110,7 +110,9 @@ class LayerNorm(Op):
         dbias = sum_over(dy, others) if self.needs_grad[2] else None             # -> normalized_shape
         dweight = sum_over(dy * x_hat, others) if self.needs_grad[1] else None   # -> normalized_shape
         dx_hat = dy if weight is None else (dy * weight).astype(dy.dtype, copy=False)
-        dx = through_statistics(dx_hat, x_hat, inv_std, axes)
+        through_mean = mean_over(dx_hat, axes, keepdims=True)                    # x moves the mean ...
+        through_var = x_hat * mean_over(dx_hat * x_hat, axes, keepdims=True)     # ... and the variance
+        dx = (dx_hat - through_mean - through_var) * inv_std
         return dx, dweight, dbias
 
 
@@ -123,14 +125,15 @@ class GroupNorm(Op):
 
     def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
         self.check(x, weight, bias)
-        groups = self.in_groups(x)                           # (N, C, H, W) -> (N, G, C / G · H · W)
-        mean, inv_std = statistics(groups, (2,), self.eps)   # -> (N, G, 1)
+        (N, C), G = x.shape[:2], self.num_groups
+        groups = x.reshape(N, G, math.prod(x.shape[1:]) // G)    # (N, C, H, W) -> (N, G, C / G · H · W)
+        mean, inv_std = statistics(groups, (2,), self.eps)       # -> (N, G, 1)
         self.saved = x, weight, mean, inv_std
-        y = ((groups - mean) * inv_std).reshape(x.shape)     # (N, G, C / G · H · W) -> (N, C, H, W)
+        y = ((groups - mean) * inv_std).reshape(x.shape)         # (N, G, C / G · H · W) -> (N, C, H, W)
         if weight is not None:
-            y *= per_channel(weight, x)                      # (N, C, H, W) * (C, 1, 1)
+            y *= weight.reshape(C, *[1] * (x.ndim - 2))          # (N, C, H, W) * (C, 1, 1)
         if bias is not None:
-            y += per_channel(bias, x)
+            y += bias.reshape(C, *[1] * (x.ndim - 2))
         return y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
@@ -142,16 +145,18 @@ class GroupNorm(Op):
         """
         x, weight, mean, inv_std = self.saved
         others = (0, *range(2, x.ndim))                                          # all axes but that of the channels
-        x_hat = (self.in_groups(x) - mean) * inv_std                             # (N, G, C / G · H · W)
+        in_groups = (*mean.shape[:2], math.prod(x.shape[1:]) // self.num_groups)     # (N, G, C / G · H · W)
+        x_hat = (x.reshape(in_groups) - mean) * inv_std
         dbias = sum_over(dy, others) if self.needs_grad[2] else None             # (N, C, H, W) -> (C,)
         dweight = sum_over(dy * x_hat.reshape(x.shape), others) if self.needs_grad[1] else None
-        dx_hat = dy if weight is None else (dy * per_channel(weight, x)).astype(dy.dtype, copy=False)
-        dx = through_statistics(self.in_groups(dx_hat), x_hat, inv_std, (2,))
+        dx_hat = dy
+        if weight is not None:
+            dx_hat = (dy * weight.reshape(-1, *[1] * (x.ndim - 2))).astype(dy.dtype, copy=False)     # (C, 1, 1)
+        dx_hat = dx_hat.reshape(in_groups)
+        through_mean = mean_over(dx_hat, 2, keepdims=True)                       # x moves the mean ...
+        through_var = x_hat * mean_over(dx_hat * x_hat, 2, keepdims=True)        # ... and the variance
+        dx = (dx_hat - through_mean - through_var) * inv_std
         return dx.reshape(x.shape), dweight, dbias                               # -> (N, C, H, W)
-
-    def in_groups(self, x: Array) -> Array:
-        """The values of each group in a row: (N, C, ...) -> (N, G, C / G · ...)."""
-        return x.reshape(x.shape[0], self.num_groups, math.prod(x.shape[1:]) // self.num_groups)
 
     def check(self, x: Array, weight: Array | None, bias: Array | None) -> None:
         """Raise an error that says what does not fit."""
@@ -212,18 +217,6 @@ def statistics(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Arra
     centred = x - mean
     var = mean_over(centred * centred, axes, keepdims=True)
     return mean, 1 / xp.sqrt(var + eps)
-
-
-def through_statistics(dx_hat: Array, x_hat: Array, inv_std: Array, axes: tuple[int, ...]) -> Array:
-    """dx of x_hat = (x - mean) · inv_std, of which x moves the mean and the variance."""
-    through_mean = mean_over(dx_hat, axes, keepdims=True)
-    through_var = x_hat * mean_over(dx_hat * x_hat, axes, keepdims=True)
-    return (dx_hat - through_mean - through_var) * inv_std
-
-
-def per_channel(vector: Array, x: Array) -> Array:
-    """A vector (C,) lined up with x (N, C, H, W): (C, 1, 1)."""
-    return vector.reshape((-1,) + (1,) * (x.ndim - 2))
 
 
 def last_axes(op: LayerNorm | RMSNorm, x: Array, parameters: dict[str, Array | None]) -> tuple[int, ...]:

@@ -44,16 +44,15 @@ class Dropout(Op):
     def forward(self, x: Array) -> Array:
         xp = array_module(x)
         is_kept = self.generator.random(x.shape, dtype=np.float32) >= self.p     # on the host, of x's shape
-        self.saved = xp.asarray(is_kept)                                         # a byte for each element
-        return x * self.noise(x)
+        is_kept = xp.asarray(is_kept)                                            # a byte for each element
+        scale = 1 / (1 - self.p) if self.p < 1 else 0.0                          # of p = 1, nothing is kept
+        self.saved = is_kept, scale
+        noise = is_kept.astype(x.dtype) * scale
+        return x * noise
 
     def backward(self, dy: Array) -> Array:
         """dx = dy · noise."""
-        dx = dy * self.noise(dy)
+        is_kept, scale = self.saved
+        noise = is_kept.astype(dy.dtype) * scale
+        dx = dy * noise
         return dx
-
-    def noise(self, like: Array) -> Array:
-        """0 and 1 / (1 - p), in this array's precision."""
-        is_kept = self.saved
-        scale = 1 / (1 - self.p) if self.p < 1 else 0.0                          # of p = 1, nothing is kept
-        return is_kept.astype(like.dtype) * scale

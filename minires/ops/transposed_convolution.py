@@ -44,7 +44,7 @@ def conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stri
 
 
 class ConvTranspose2d(Op):
-    """y_padded[n, o, i·SH + kh·DH, j·SW + kw·DW] = Σ x[n, c, i, j] weight[c, o, kh, kw] over all that meet there.
+    """y[n, o, i·SH + kh·DH - PH, j·SW + kw·DW - PW] = bias[o] + Σ x[n, c, i, j] weight[c, o, kh, kw], over c, i, j, kh, kw.
 
     The fast form is made of the parts of `Conv2d`'s: forward is the gradient of its input, backward its forward.
     """
@@ -68,7 +68,8 @@ class ConvTranspose2d(Op):
         g = self.geometry(x, weight, bias)
         self.saved = x, weight, g
         N, _, H, W = x.shape
-        y_padded = xp.zeros((N, self.output_channels(weight), *self.padded_size(g)), dtype=xp.result_type(x, weight))
+        padded_size = g.top + g.OH + g.bottom, g.left + g.OW + g.right
+        y_padded = xp.zeros((N, self.output_channels(weight), *padded_size), dtype=xp.result_type(x, weight))
         for ins, outs in self.group_slices(weight):                              # of each group, its C and its O
             for i in range(H):
                 for j in range(W):
@@ -91,11 +92,14 @@ class ConvTranspose2d(Op):
         xp = array_module(dy)
         x, weight, g = self.saved
         N, _, H, W = x.shape
-        dy_padded = xp.zeros((*dy.shape[:2], *self.padded_size(g)), dtype=dy.dtype)
+        dy_padded = xp.zeros((*dy.shape[:2], g.top + g.OH + g.bottom, g.left + g.OW + g.right), dtype=dy.dtype)
         dy_padded[:, :, g.top:g.top + g.OH, g.left:g.left + g.OW] = dy           # (N, O, OH, OW) ->
         dx = xp.zeros(x.shape, dtype=dy.dtype)
         dweight = xp.zeros(weight.shape, dtype=dy.dtype)
-        for ins, outs in self.group_slices(weight):
+        own, each = len(weight) // self.groups, weight.shape[1]
+        for group in range(self.groups):
+            ins = slice(group * own, (group + 1) * own)                          # the channels of this group
+            outs = slice(group * each, (group + 1) * each)                       # what they make
             for i in range(H):
                 for j in range(W):
                     for kh in range(g.KH):
@@ -157,10 +161,6 @@ class ConvTranspose2d(Op):
     def of_conv2d(self, x: Array, g: Geometry) -> Geometry:
         """The sizes of the convolution that makes x of y: its outputs are x's pixels."""
         return g._replace(OH=x.shape[2], OW=x.shape[3])
-
-    def padded_size(self, g: Geometry) -> tuple[int, int]:
-        """Height and width of y with its border."""
-        return g.top + g.OH + g.bottom, g.left + g.OW + g.right
 
     def output_channels(self, weight: Array) -> int:
         """O."""

@@ -1,4 +1,6 @@
 """Upsampling: images made larger by a whole number, by repeating pixels or by straight lines between them."""
+import numpy as np
+
 from minires.arguments import IntOrPair, known_name, pair
 from minires.arrays.backend import Array, array_module
 from minires.arrays.sums import sum_over
@@ -64,20 +66,41 @@ class UpsampleNearest(Upsampling):
 
 
 class UpsampleBilinear(Upsampling):
-    """y between the four pixels around it, in proportion to the distance from each: first along rows, then along columns."""
+    """y = the pixels on both sides, each with its share: (1 - share) left + share right, along rows and along columns."""
 
     def forward(self, x: Array) -> Array:
+        xp = array_module(x)
         self.check(x)
-        SH, SW = self.scale_factor
-        wide = stretched(x, SW)                                              # (N, C, H, W) -> (N, C, H, OW)
-        return stretched(wide.swapaxes(2, 3), SH).swapaxes(2, 3)             # -> (N, C, OW, OH) -> (N, C, OH, OW)
+        self.saved = [(axis, S, shares(S)) for axis, S in ((2, self.scale_factor[0]), (3, self.scale_factor[1]))]
+        y = x
+        for axis, S, of_each in self.saved:                                      # along columns, then along rows
+            row = y.swapaxes(axis, 3)                                            # this axis last: (..., W)
+            edged = xp.concatenate([row[..., :1], row, row[..., -1:]], axis=3)   # -> (..., W + 2)
+            W = row.shape[3]
+            longer = xp.empty((*row.shape, S), dtype=x.dtype)                    # (..., W, S)
+            for r, (first, share) in enumerate(of_each):
+                left, right = edged[..., first:first + W], edged[..., first + 1:first + 1 + W]
+                longer[..., r] = (1 - share) * left + share * right if share > 0 else left
+            y = longer.reshape(*row.shape[:3], W * S).swapaxes(axis, 3)          # (..., W, S) -> (..., W·S)
+        return y
 
     def backward(self, dy: Array) -> Array:
-        """dx = Σ dy · (the share that x has in y)."""
-        SH, SW = self.scale_factor
-        dwide = gathered(dy.swapaxes(2, 3), SH).swapaxes(2, 3)               # (N, C, OH, OW) -> (N, C, H, OW)
-        dx = gathered(dwide, SW)                                             # -> (N, C, H, W)
-        return dx
+        """dx = Σ dy · (the share that x has in y), added up in float64."""
+        xp = array_module(dy)
+        dx = dy.astype(np.float64)
+        for axis, S, of_each in self.saved:
+            row = dx.swapaxes(axis, 3)                                           # this axis last: (..., W·S)
+            W = row.shape[3] // S
+            each = row.reshape(*row.shape[:3], W, S)                             # (..., W·S) -> (..., W, S)
+            dedged = xp.zeros((*row.shape[:3], W + 2))                           # (..., W + 2)
+            for r, (first, share) in enumerate(of_each):
+                dedged[..., first:first + W] += (1 - share) * each[..., r]
+                if share > 0:
+                    dedged[..., first + 1:first + 1 + W] += share * each[..., r]
+            dedged[..., 1] += dedged[..., 0]                                     # the edge repeats the first pixel ...
+            dedged[..., -2] += dedged[..., -1]                                   # ... and the last
+            dx = dedged[..., 1:-1].swapaxes(axis, 3)                             # (..., W + 2) -> (..., W)
+        return dx.astype(dy.dtype)
 
 
 def shares(S: int) -> list[tuple[int, float]]:
@@ -92,31 +115,3 @@ def shares(S: int) -> list[tuple[int, float]]:
         first = int(place)
         found.append((first, place - first))
     return found
-
-
-def stretched(x: Array, S: int) -> Array:
-    """S values for each one along the last axis, on straight lines between them: (..., W) -> (..., W·S)."""
-    xp = array_module(x)
-    W = x.shape[-1]
-    edged = xp.concatenate([x[..., :1], x, x[..., -1:]], axis=-1)            # (..., W) -> (..., W + 2)
-    y = xp.empty((*x.shape, S), dtype=x.dtype)                               # (..., W, S)
-    for r, (first, share) in enumerate(shares(S)):
-        left, right = edged[..., first:first + W], edged[..., first + 1:first + 1 + W]
-        y[..., r] = (1 - share) * left + share * right if share > 0 else left
-    return y.reshape(*x.shape[:-1], W * S)
-
-
-def gathered(dy: Array, S: int) -> Array:
-    """The gradient of what was stretched: (..., W·S) -> (..., W), added up in float64."""
-    xp = array_module(dy)
-    W = dy.shape[-1] // S
-    each = dy.reshape(*dy.shape[:-1], W, S)                                  # (..., W·S) -> (..., W, S)
-    dedged = xp.zeros((*dy.shape[:-1], W + 2))                               # (..., W + 2)
-    for r, (first, share) in enumerate(shares(S)):
-        dedged[..., first:first + W] += (1 - share) * each[..., r]
-        if share > 0:
-            dedged[..., first + 1:first + 1 + W] += share * each[..., r]
-    dx = dedged[..., 1:-1]                                                   # (..., W + 2) -> (..., W)
-    dx[..., 0] += dedged[..., 0]                                             # the border repeats the last pixel
-    dx[..., -1] += dedged[..., -1]
-    return dx.astype(dy.dtype)

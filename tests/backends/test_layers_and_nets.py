@@ -77,7 +77,7 @@ def one_step(name, device):
 
 def test_every_layer_has_a_row():
     classes = {name for name, value in vars(nn).items() if isinstance(value, type) and issubclass(value, nn.Module)}
-    assert set(LAYERS) == classes - {"Module", "ModuleList", "ModuleDict", "Embedding"}
+    assert set(LAYERS) == classes - {"Module", "ModuleList", "ModuleDict", "Embedding", "MultiheadAttention"}
 
 
 @each_layer
@@ -231,3 +231,16 @@ def test_a_mask_of_dropout_is_the_same_on_every_device_and_in_a_checkpoint(cuda)
     assert_same(found[1], found[0])
     assert_same(found[2], found[0])
     assert 0.4 < (found[0][0] == 0).mean() < 0.9
+
+
+def test_an_attention_computes_on_the_device_what_it_computes_on_the_cpu(cuda):
+    found = []
+    for device in ("cpu", "cuda"):
+        layer = nn.MultiheadAttention(6, 2, generator=np.random.default_rng(0)).astype(np.float64).to(device)
+
+        def output(query, key, layer=layer):
+            return layer(query, key, attn_mask=np.triu(np.ones((3, 4), bool), 2))[0]
+
+        leaves, y = run(output, [normal(2, 3, 6), normal(2, 4, 6)], device)
+        found.append(on_host([*leaves, *layer.parameters()], y))
+    assert_same(found[1], found[0])

@@ -110,14 +110,15 @@ def test_between_a_call_of_backward_and_the_arithmetic_stand_two_frames_of_ours(
     assert between == [("_run_backward", "backward.py"), ("backward", "tensor.py")]
 
 
-# What the backward of a definition may call of ours, besides `array_module`, which names NumPy or CuPy: the sum that is
-# rounded once, that over the axes along which an operand was broadcast, the place of a window's first largest, and the copy
-# from device to device.
+# What the backward of a definition may call of ours, besides `array_module`, which names NumPy or CuPy: sum and mean that
+# are rounded once, the sum over the axes along which an operand was broadcast, the place of a window's first largest, and the
+# copy from device to device.
 BELOW = defaultdict(set, {
     **{op: {"unbroadcast", "sum_over"} for op in ("Add", "Subtract", "Multiply", "Divide", "Power", "MatMul",
                                                         "Where")},
     **{op: {"sum_over"} for op in ("Softmax", "LogSoftmax")},
-    "Conv2d": {"sum_over"},
+    **{op: {"sum_over"} for op in ("Conv2d", "Conv1d", "ConvTranspose2d", "UpsampleNearest")},
+    **{op: {"sum_over", "mean_over"} for op in ("LayerNorm", "GroupNorm", "RMSNorm")},
     "MaxPool2d": {"first_largest"},
     "ToDevice": {"to_device", "parse_device", "to_host"},
 })

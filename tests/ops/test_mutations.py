@@ -389,7 +389,9 @@ def mean_held(op, dy, right):
     x, weight, _, inv_std = op.saved
     dx_hat = dy if weight is None else dy * own_weight(op, weight, dy)
     if isinstance(op, GroupNorm):
-        return (op.in_groups(dx) + op.in_groups(dx_hat).mean(axis=2, keepdims=True) * inv_std).reshape(x.shape), *others
+        groups = (len(x), op.num_groups, -1)
+        through_mean = dx_hat.reshape(groups).mean(axis=2, keepdims=True) * inv_std
+        return (dx.reshape(groups) + through_mean).reshape(x.shape), *others
     axes = tuple(range(-len(op.normalized_shape), 0))
     return dx + dx_hat.mean(axis=axes, keepdims=True) * inv_std, *others
 
@@ -405,7 +407,7 @@ def statistics_held(op, dy, right):
     dx_hat = dy if weight is None else dy * own_weight(op, weight, dy)
     _, *others = right(op, dy)
     if isinstance(op, GroupNorm):
-        return (op.in_groups(dx_hat) * inv).reshape(x.shape), *others
+        return (dx_hat.reshape(len(x), op.num_groups, -1) * inv).reshape(x.shape), *others
     return dx_hat * inv, *others
 
 
@@ -426,11 +428,12 @@ def everything_kept(op, dy, right):
 
 
 def not_scaled(op, dy, right):
-    return dy * op.saved
+    return dy * op.saved[0]
 
 
 def another_mask(op, dy, right):
-    op.saved = ~op.saved
+    is_kept, scale = op.saved
+    op.saved = ~is_kept, scale
     return right(op, dy)
 
 
