@@ -7,10 +7,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the comparison needs PyTorch: pip install minires[parity]")
 
 from minires.recording import torch_norms
-from minires.recording.torch_norms import euclidean_norm, on_host, ratio
+from minires.recording.torch_norms import cosine, euclidean_norm, on_host, ratio
 from tests.parity.comparison import normal
 
-LARGE = (64, 5, 7, 9)  # more than four rows, and no whole number of them
+LARGE = (64, 25, 7, 9)  # large enough to be summed up in rows, and no whole number of them
 
 
 def tensor(*shape, dtype=torch.float32, scale=1.0):
@@ -23,7 +23,7 @@ def norm_of(x):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 1e-12), (torch.bfloat16, 1e-12), (torch.float32, 1e-7),
                                                   (torch.float64, 1e-12)])
-@pytest.mark.parametrize("shape", [(), (1,), (3, 4), (2048,), LARGE])
+@pytest.mark.parametrize("shape", [(), (1,), (3, 4), (32768,), LARGE])
 def test_a_norm_is_that_of_all_elements_in_float64(shape, dtype, tolerance):
     x = tensor(*shape, dtype=dtype)
     norm = euclidean_norm(x)
@@ -33,7 +33,7 @@ def test_a_norm_is_that_of_all_elements_in_float64(shape, dtype, tolerance):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("arrange", [lambda x: x.transpose(0, 2), lambda x: x.to(memory_format=torch.channels_last),
-                                     lambda x: x[:, ::2], lambda x: x[:1].expand(64, 5, 7, 9), lambda x: x.requires_grad_()],
+                                     lambda x: x[:, ::2], lambda x: x[:1].expand(LARGE), lambda x: x.requires_grad_()],
                          ids=["transposed", "channels last", "steps", "expanded", "wants a gradient"])
 def test_the_layout_does_not_matter(arrange, dtype):
     x = arrange(tensor(*LARGE, dtype=dtype))
@@ -80,6 +80,17 @@ def test_a_device_without_float64_has_its_norms_taken_on_the_host(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "cpu", lambda x: moved.append(x) or x)
     assert float(euclidean_norm(torch.tensor([3.0, 4.0]))) == 5
     assert len(moved) == 1
+
+
+@pytest.mark.parametrize("shape", [(5,), LARGE])
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1.0, 1e30])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_cosine_is_that_of_all_elements_in_float64(dtype, scale, shape):
+    a, b = tensor(*shape, dtype=dtype, scale=scale), torch.from_numpy(normal(*shape, seed=1)).to(dtype)
+    b += 0.5 * a / scale
+    x, y = [z.to(torch.float64).numpy().ravel() / np.linalg.norm(z.to(torch.float64).numpy()) for z in (a, b)]
+    np.testing.assert_allclose(float(cosine(a, b, euclidean_norm(a), euclidean_norm(b))), x @ y, rtol=1e-7)
+    np.testing.assert_equal(float(cosine(a, 0 * b, euclidean_norm(a), euclidean_norm(0 * b))), np.nan)
 
 
 def test_a_ratio_to_zero_is_nan():
