@@ -34,6 +34,19 @@ def with_neighbours(columns: Iterable[Column], kept: list[Column]) -> list[Colum
     return [column._replace(after=tuple(near[column.name])) if column.name in near else column for column in kept]
 
 
+def around_layers(columns: list[Column]) -> list[Column]:
+    """The columns that a layer comes right after, and those that nothing comes after: what enters layers, or leaves."""
+    whole = [column for column in columns if not column.part]
+    is_layer = {column.name: column.is_layer for column in whole}
+    graph = graph_of(whole)
+    followers: dict[str, list[str]] = {name: [] for name in is_layer}
+    for name, others in graph.nearest_before(is_layer).items():
+        for other in others:
+            followers[other].append(name)
+    return [column for column in whole
+            if not followers[column.name] or any(is_layer[name] for name in followers[column.name])]
+
+
 def merged(groups: Mapping[str, list[Column]]) -> list[Column]:
     """One column for all uses of a module: it comes after what any of them comes after, if that is a module before it.
 

@@ -8,14 +8,16 @@ import numpy as np
 
 from minires.arrays.backend import Array, array_module, beside, to_host, use_device_of
 from minires.errors import ArgumentError
+from minires.recording.activations import pooled
 
 Key: TypeAlias = tuple[str, str]  # (quantity, column): what a number of a pass is called
 
 QUANTITIES = ("output_grad_norm", "weight_grad_norm", "weight_norm", "update_ratio")
 FLOW_QUANTITIES = ("flow_through_shortcut", "flow_through_branch", "flow_together", "flow_cosine")
-ALL_QUANTITIES = QUANTITIES + FLOW_QUANTITIES
+ACTIVATION_QUANTITIES = ("activation_mean", "activation_std", "activation_zeros")
+ALL_QUANTITIES = QUANTITIES + FLOW_QUANTITIES + ACTIVATION_QUANTITIES
 
-SIGNED = ("flow_cosine",)  # the quantities that may be negative; all others are norms, or ratios of norms
+SIGNED = ("flow_cosine", "activation_mean")  # the quantities that may be negative
 
 MOST_ON_DEVICE = 1000  # passes; each fetch waits for a GPU, and each pass left there takes some of its memory
 
@@ -178,9 +180,14 @@ def combined(key: Key, parts: dict[Key, list[float]]) -> float:
 
     Args:
         key: (quantity, column).
-        parts: {(quantity, column): the number of each array}, of all quantities of the column.
+        parts: {(quantity, column): the number of each array}, of all quantities of the column. For the statistics of
+            activations, all arrays count the same, as if they had equally many elements.
     """
     quantity, column = key
+    if quantity in ACTIVATION_QUANTITIES:
+        means, stds, zeros = [parts[each, column] for each in ACTIVATION_QUANTITIES]
+        together = pooled(means, stds, zeros, [1 / len(means)] * len(means))
+        return together[ACTIVATION_QUANTITIES.index(quantity)]
     if quantity != "flow_cosine":
         return math.hypot(*parts[key])
     shortcuts, branches = parts["flow_through_shortcut", column], parts["flow_through_branch", column]

@@ -14,9 +14,10 @@ from minires.errors import ArgumentError, DTypeError
 from minires.models import Block
 from minires.recording.fonts import make_readable
 from minires.recording.name_ticks import has_names, set_names
-from minires.recording.neighbours import lines_through
-from minires.recording.numbers import FLOW_QUANTITIES
+from minires.recording.neighbours import around_layers, lines_through
+from minires.recording.numbers import ACTIVATION_QUANTITIES, FLOW_QUANTITIES
 from minires.recording.record import GradientRecord
+from minires.recording.scales import colours_of, drawable, is_logarithmic, set_scale
 from minires.text.plain import plain
 
 # Okabe and Ito's colours, told apart by people with any colour vision, each with a marker of its own
@@ -35,6 +36,9 @@ AXIS_LABELS = {
     "weight_grad_norm": "‖dL/dW‖",
     "weight_norm": "‖W‖",
     "update_ratio": "‖ΔW‖ / ‖W‖",
+    "activation_mean": "mean of the output",
+    "activation_std": "standard deviation of the output",
+    "activation_zeros": "share of zeros in the output",
 }
 
 # Keys of the legend that hold for every record, in grey, as a record's colour would tie them to that record
@@ -51,7 +55,7 @@ ZERO_MARKER, NOT_FINITE_MARKER = "v", "x"
 
 def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: Sequence[str] | None = None,
                    quantity: str = "output_grad_norm", ax: Axes | None = None, names: bool = False) -> Axes:
-    """Draw a quantity by layer, with the input at the left, on a logarithmic axis.
+    """Draw a quantity by layer, with the input at the left, on a logarithmic axis: means and shares on a linear one.
 
     Layers stand at their depth, which is how many of them are on the longest path from the input (branches.py), and lines
     join each to those that were computed from it: a chain, or a residual net, is one line. An auxiliary head, the second
@@ -60,15 +64,17 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
 
     Of `output_grad_norm`, a net made of `models.Block` shows its stream (the blocks' outputs and the stem's) as a line
     and its convolutions' outputs as markers; any other net one line through its convolutions and linear layers, or, if
-    a record was narrowed to columns without weights, through these. Several passes in a record (steps, or seeds: see
-    `mr.stack_records`) are drawn as their median with a band from the least to the largest. A log axis has no place
-    for an exact zero and for what is not finite: these are drawn as marked points at the bottom and the top edge. Where
-    nothing was recorded, as of a frozen weight, there is a gap.
+    a record was narrowed to columns without weights, through these. Of activations, the line goes through what enters each
+    layer and what leaves the last one, which is behind the activation functions. Several passes in a record (steps, or
+    seeds: see `mr.stack_records`) are drawn as their median with a band from the least to the largest. A log axis has no
+    place for an exact zero and for what is not finite: these are drawn as marked points at the bottom and the top edge.
+    Where nothing was recorded, as of a frozen weight, there is a gap.
 
     Args:
         records: a `GradientRecord`, or a list of them, one line each.
         labels: a name for each record.
-        quantity: "output_grad_norm", "weight_grad_norm", "weight_norm" or "update_ratio".
+        quantity: "output_grad_norm", "weight_grad_norm", "weight_norm", "update_ratio", "activation_mean", "activation_std"
+            or "activation_zeros".
         ax: the Axes to draw in; a new figure's where None.
         names: write the layers' names at the axis, in place of numbers: those of the first record that has a layer there,
             and of them as many as can be read in the figure as it is.
@@ -86,14 +92,14 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
     texts = _check_records(listed, labels, quantity)
     with_names = flag("plot", "names", names)
     ax = _axes(ax)
-    ax.set_yscale("log")
+    shown = [_line_and_points(record, quantity)[0] for record in listed]
+    set_scale(ax, quantity, np.concatenate([_median(_recorded(line, quantity)).filled(np.nan) for line in shown]))
     others = list(zip(*ax.get_legend_handles_labels(), strict=True))  # of what was drawn here before
     own: list[tuple[Line2D, str]] = []
-    has_branches = ax.get_xlabel() == BRANCHED  # in what was drawn here before
+    has_branches = ax.get_xlabel() == BRANCHED or any(len(lines_through(line.columns)) > 1 for line in shown)
     keys = {}  # what the legend says of all records together: text -> artist
     for i, (record, label) in enumerate(zip(listed, texts, strict=True)):
         style = _style(i)
-        has_branches = has_branches or len(lines_through(_line_and_points(record, quantity)[0].columns)) > 1
         line, points = _line_and_points(record, quantity)
         if points is not None:
             keys[STREAM] = Line2D([], [], color=GREY, linewidth=1.8)
@@ -113,7 +119,7 @@ def gradient_norms(records: GradientRecord | Iterable[GradientRecord], labels: S
 
 
 def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm", ax: Axes | None = None) -> Axes:
-    """Draw log10 of a quantity as a map, layers upward and backward passes to the right.
+    """Draw log10 of a quantity (a mean or a share: itself) as a map, layers upward and backward passes to the right.
 
     Layers are chosen as `gradient_norms` chooses its line. Exact zeros are black, what is not finite is red, and what was
     not recorded stays white.
@@ -129,15 +135,16 @@ def gradient_heatmap(record: GradientRecord, quantity: str = "output_grad_norm",
     ax = _axes(ax)
     shown, _ = _line_and_points(record, quantity)
     values = _recorded(shown, quantity).T  # (passes, modules) -> (modules, passes)
-    is_zero, is_not_finite = np.ma.filled(values == 0, False), np.ma.filled(~np.isfinite(values), False)
-    logarithms = np.log10(_only_drawable(values))
-    image = ax.imshow(logarithms, aspect="auto", origin="lower", interpolation="nearest", cmap="cividis")
+    in_logs = is_logarithmic(quantity)
+    is_zero, is_not_finite = np.ma.filled((values == 0) & in_logs, False), np.ma.filled(~np.isfinite(values), False)
+    numbers = np.log10(drawable(values, quantity)) if in_logs else drawable(values, quantity)
+    image = ax.imshow(numbers, aspect="auto", origin="lower", interpolation="nearest", **colours_of(quantity, numbers))
     marks = np.zeros((*values.shape, 4))  # red, green, blue, opacity: transparent where the map shows a number
     marks[is_zero] = 0, 0, 0, 1
     marks[is_not_finite] = 1, 0, 0, 1
     ax.imshow(marks, aspect="auto", origin="lower", interpolation="nearest")
     _draw_marks_of_any_size(ax, is_zero, is_not_finite)
-    ax.figure.colorbar(image, ax=ax, label=f"log10 {AXIS_LABELS[quantity]}")
+    ax.figure.colorbar(image, ax=ax, label=f"log10 {AXIS_LABELS[quantity]}" if in_logs else AXIS_LABELS[quantity])
     keys = [Patch(color=colour, label=name) for colour, name, marked in (("black", ZERO, is_zero),
                                                                          ("red", NOT_FINITE, is_not_finite)) if marked.any()]
     if keys:
@@ -205,7 +212,7 @@ def shortcut_flow(record: GradientRecord, ax: Axes | None = None) -> Axes:
     line, = right.plot(x, angle, color="black", linewidth=1.4, label="cosine between them",
                        marker="o" if len(x) <= MOST_MARKED else None, markersize=3.5)
     _mark_lonely(right, x, angle, {"color": "black", "marker": "o"}, line)
-    keys = _draw_edge_points(ax, x, _median(together), {"color": "black"})
+    keys = _draw_edge_points(ax, x, _median(together), {"color": "black"}, "flow_together")
     if len(share) > 1:
         least, largest = [np.repeat(values.filled(np.nan), 2) for values in (share.min(axis=0), share.max(axis=0))]
         ax.fill_between(edges, least, largest, color="white", alpha=0.5, linewidth=0)
@@ -264,11 +271,7 @@ def _check_records(records, labels, quantity):
         if len(record) == 0:
             raise ArgumentError("plot: a record is empty: call backward() inside `with mr.record_gradients(model)`")
         if _recorded(_line_and_points(record, quantity)[0], quantity).count() == 0:
-            if quantity == "update_ratio":
-                hint = "give mr.record_gradients the optimizer, and call its step()"
-            else:
-                hint = "select() may have left out the modules that have it"
-            raise ArgumentError(f"plot: a record has no {quantity}: {hint}")
+            raise ArgumentError(f"plot: a record has no {quantity}: {_hint(quantity)}")
     if labels is None:
         return [None] * len(records)
     names = list_of("plot", "labels", labels, (str, int, float), "a list with a name for each record", ArgumentError)
@@ -277,9 +280,20 @@ def _check_records(records, labels, quantity):
     return [plain(str(name)) for name in names]
 
 
+def _hint(quantity):
+    """How a record gets a quantity that it has not."""
+    if quantity == "update_ratio":
+        return "give mr.record_gradients the optimizer, and call its step()"
+    if quantity in ACTIVATION_QUANTITIES:
+        return "make it with mr.record_gradients(model, activations=True)"
+    return "select() may have left out the modules that have it"
+
+
 def _line_and_points(record, quantity):
     """The columns to draw as a line, and those to draw as loose markers (or None)."""
     layers = record.layers()
+    if layers.columns and quantity in ACTIVATION_QUANTITIES:
+        return record.with_columns(around_layers(record.columns)), None
     if not layers.columns:
         return _known_columns(record, quantity), None
     if quantity == "output_grad_norm" and any(issubclass(column.kind, Block) for column in record.columns):
@@ -341,21 +355,21 @@ def _draw_line(ax, record, quantity, label, style, entries):
     has_markers = len(x) <= MOST_MARKED or style["turn"] > 0
     ways = lines_through(record.columns)
     for i, way in enumerate(ways):
-        line, = ax.plot(x[way], _only_drawable(median)[way], color=style["color"], label=None if i else label,
+        line, = ax.plot(x[way], drawable(median, quantity)[way], color=style["color"], label=None if i else label,
                         linewidth=BRANCH_WIDTH if i else TRUNK_WIDTH, linestyle=style["dashes"],
                         marker=style["marker"] if has_markers else None, markersize=4,
                         markevery=max(1, len(x) // MOST_MARKED * 4) if len(x) > MOST_MARKED else None)
         if i == 0 and label is not None:
             entries.append((line, label))
-        _mark_lonely(ax, x[way], _only_drawable(median)[way], style, line)
+        _mark_lonely(ax, x[way], drawable(median, quantity)[way], style, line)
     keys = {}
     if len(values) > 1:
-        drawable = np.ma.masked_invalid(np.ma.masked_less_equal(values, 0))  # a zero hides no other pass
-        least, largest = [values.filled(np.nan) for values in (drawable.min(axis=0), drawable.max(axis=0))]
+        shown = np.ma.masked_invalid(drawable(values, quantity))  # a zero hides no other pass
+        least, largest = [values.filled(np.nan) for values in (shown.min(axis=0), shown.max(axis=0))]
         for way in ways:
             _draw_band(ax, x[way], least[way], largest[way], style["color"], alpha=0.18)
         keys[BAND] = Patch(color=GREY, alpha=0.3, linewidth=0)
-    return keys | _draw_edge_points(ax, x, median, style)
+    return keys | _draw_edge_points(ax, x, median, style, quantity)
 
 
 def _draw_band(ax, x, least, largest, colour, alpha):
@@ -384,9 +398,9 @@ def _lonely(values):
 def _draw_points(ax, record, quantity, style):
     """Medians over the passes as loose markers; returns keys for the legend."""
     x, median = _positions(record), _median(_recorded(record, quantity))
-    ax.plot(x, _only_drawable(median), linestyle="none", color=style["color"], marker=style["marker"], markersize=3,
+    ax.plot(x, drawable(median, quantity), linestyle="none", color=style["color"], marker=style["marker"], markersize=3,
             alpha=0.45)
-    return _draw_edge_points(ax, x, median, style)
+    return _draw_edge_points(ax, x, median, style, quantity)
 
 
 def _write_legend(ax, entries):
@@ -409,16 +423,10 @@ def _median(values):
     return median
 
 
-def _only_drawable(values):
-    """The values with a gap (NaN) where a log axis has no place for them, or where there is none."""
-    values = values.filled(np.nan)
-    return np.where(np.isfinite(values) & (values > 0), values, np.nan)
-
-
-def _draw_edge_points(ax, x, values, style):
+def _draw_edge_points(ax, x, values, style, quantity):
     """Mark exact zeros at the bottom edge and non-finite values at the top edge of the axes; returns keys for the legend."""
     keys = {}
-    for name, marked, height, marker in ((ZERO, values == 0, 0.015, ZERO_MARKER),
+    for name, marked, height, marker in ((ZERO, (values == 0) & is_logarithmic(quantity), 0.015, ZERO_MARKER),
                                          (NOT_FINITE, ~np.isfinite(values), 0.985, NOT_FINITE_MARKER)):
         marked = marked.filled(False)  # what was not recorded is neither
         if marked.any():

@@ -14,7 +14,15 @@ from minires.models import Block
 from minires.recording import csv_files, elsewhere
 from minires.recording.column import Column
 from minires.recording.neighbours import merged, with_neighbours
-from minires.recording.numbers import ALL_QUANTITIES, FLOW_QUANTITIES, QUANTITIES, Key, Passes, combined
+from minires.recording.numbers import (
+    ACTIVATION_QUANTITIES,
+    ALL_QUANTITIES,
+    FLOW_QUANTITIES,
+    QUANTITIES,
+    Key,
+    Passes,
+    combined,
+)
 from minires.text.tables import html_row, html_table, text_table
 
 MOST_ROWS = 30  # of a table of columns
@@ -43,6 +51,10 @@ class GradientRecord:
         flow_through_branch: ‖(∂F/∂x)ᵀ dL/dy‖.
         flow_together: the norm of the sum of these two gradients: ‖dL/dx‖, where x goes nowhere else.
         flow_cosine: the cosine of the angle between these two, 1 where they point the same way; NaN where one is 0.
+        activation_mean: the mean of the output's elements; NaN without `record_gradients(…, activations=True)`, as the next
+            two.
+        activation_std: their standard deviation, with the divisor n.
+        activation_zeros: the share of them that is exactly 0, from 0 to 1; behind a ReLU, of those that pass no gradient.
 
     All norms are Euclidean, over all elements, computed in float64: a float32 gradient of 1e-30 is not rounded to 0.
     """
@@ -107,9 +119,32 @@ class GradientRecord:
         return self.values("flow_cosine")
 
     @property
+    def activation_mean(self) -> np.ndarray:
+        """The mean of the output's elements, (passes, modules)."""
+        return self.values("activation_mean")
+
+    @property
+    def activation_std(self) -> np.ndarray:
+        """The standard deviation of the output's elements, (passes, modules)."""
+        return self.values("activation_std")
+
+    @property
+    def activation_zeros(self) -> np.ndarray:
+        """The share of the output's elements that are exactly 0, (passes, modules)."""
+        return self.values("activation_zeros")
+
+    @property
     def has_flow(self) -> bool:
         """Was the flow through a shortcut recorded?"""
-        return any(self.passes.recorded(quantity, self.names).any() for quantity in FLOW_QUANTITIES)
+        return self._has(FLOW_QUANTITIES)
+
+    @property
+    def has_activations(self) -> bool:
+        """Were statistics of activations recorded?"""
+        return self._has(ACTIVATION_QUANTITIES)
+
+    def _has(self, quantities):
+        return any(self.passes.recorded(quantity, self.names).any() for quantity in quantities)
 
     def __len__(self) -> int:
         """The number of recorded backward passes."""
@@ -200,7 +235,8 @@ class GradientRecord:
     def over_uses(self) -> GradientRecord:
         """A record of the same passes with one column for each module: all its uses in a pass as if their outputs were one.
 
-        A norm is the root of the sum of the squares of the uses' norms, and so as large as the largest or larger.
+        A norm is the root of the sum of the squares of the uses' norms, and so as large as the largest or larger. In the
+        statistics of activations all uses count the same.
         """
         groups: dict[str, list[Column]] = {}
         for column in self.columns:
@@ -221,14 +257,16 @@ class GradientRecord:
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the record in long form, a line a value: pass,module,type,quantity,value, and what is known of the module.
 
-        The value is empty where nothing was recorded. The flow through the shortcuts is written if it was recorded.
+        The value is empty where nothing was recorded. The flow through the shortcuts and the statistics of the activations
+        are written if they were recorded.
         `from_csv` reads the file; csv_files.py says what the columns are.
 
         Raises:
             DTypeError: `path` is neither a text nor a `pathlib.Path`.
             FileError: the file cannot be written.
         """
-        csv_files.write(path, self.columns, self.passes, QUANTITIES + FLOW_QUANTITIES if self.has_flow else QUANTITIES)
+        others = [quantities for quantities in (FLOW_QUANTITIES, ACTIVATION_QUANTITIES) if self._has(quantities)]
+        csv_files.write(path, self.columns, self.passes, sum(others, QUANTITIES))
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str]) -> GradientRecord:

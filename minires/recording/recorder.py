@@ -30,7 +30,8 @@ from minires.models import Block
 from minires.nn import Module
 from minires.ops.shortcut import ShortcutAdd
 from minires.optim import Optimizer
-from minires.recording.numbers import Key, PassNumbers
+from minires.recording.activations import statistics
+from minires.recording.numbers import ACTIVATION_QUANTITIES, Key, PassNumbers
 from minires.recording.pass_graph import PassGraph
 from minires.recording.record import GradientRecord
 from minires.recording.running_pass import running_pass
@@ -61,7 +62,8 @@ class TorchScaler(Protocol):
 
 
 def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOptimizer | None = None,
-                     shortcut_flow: bool = False, *, grad_scaler: TorchScaler | None = None) -> GradientRecorder:
+                     shortcut_flow: bool = False, activations: bool = False, *,
+                     grad_scaler: TorchScaler | None = None) -> GradientRecorder:
     """A `with` block whose backward passes through `model` are recorded, layer by layer.
 
     Args:
@@ -77,6 +79,8 @@ def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOp
             `flow_together`, `flow_cosine`. So for any module that calls `ops.shortcut_add` once. Where one does so several
             times, or the net itself does, each add gets a column, such as "shortcut_add1"; it is measured where its two
             ways part.
+        activations: record also, of each column's output, the mean, the standard deviation and the share of exact zeros:
+            `activation_mean`, `activation_std`, `activation_zeros`. They take one more look at each output.
         grad_scaler: of a PyTorch model in mixed precision, the `torch.amp.GradScaler` that scales its loss: its scale is
             taken out of the recorded gradients.
 
@@ -88,10 +92,15 @@ def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOp
 
     Raises:
         DTypeError: `model` is no module, or `optimizer` is no optimizer.
-        ArgumentError: `shortcut_flow` is neither True nor False; or the PyTorch model is one that cannot be recorded.
+        ArgumentError: `shortcut_flow` or `activations` is neither True nor False; or the PyTorch model is one that cannot
+            be recorded.
     """
     shortcut_flow = flag("record_gradients", "shortcut_flow", shortcut_flow)
+    activations = flag("record_gradients", "activations", activations)
     if isinstance(model, getattr(sys.modules.get("torch.nn"), "Module", ())):  # torch is there before a model of its own is
+        if activations:
+            raise ArgumentError("record_gradients: activations=True is for a model of minires, and this one is PyTorch's: "
+                                "leave it out")
         torch_recorder: Any = importlib.import_module("minires.recording.torch_recorder")
         return torch_recorder.TorchRecorder(model, optimizer, shortcut_flow, grad_scaler)
     if not isinstance(model, Module):
@@ -103,7 +112,7 @@ def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOp
         raise ArgumentError("record_gradients: grad_scaler is for a PyTorch model in mixed precision, and this model is one "
                             "of minires: leave it out")
     own_optimizer: Any = optimizer
-    return GradientRecorder(model, own_optimizer, shortcut_flow)
+    return GradientRecorder(model, own_optimizer, shortcut_flow, activations)
 
 
 OF_WEIGHTS = ("weight_grad_norm", "weight_norm", "update_ratio")
@@ -129,11 +138,13 @@ class GradientRecorder(BackwardHook):
 
     _frames_to_the_call = 4  # from a warning to the line that ran the module
 
-    def __init__(self, model: Module, optimizer: Optimizer | None = None, shortcut_flow: bool = False) -> None:
+    def __init__(self, model: Module, optimizer: Optimizer | None = None, shortcut_flow: bool = False,
+                 activations: bool = False) -> None:
         self.model = model
         self.optimizer: Optimizer | None = optimizer
         self.record: GradientRecord = GradientRecord()
         self._flow = ShortcutFlow() if shortcut_flow else None
+        self._activations = activations
         self._names = {id(module): name for name, module in model.named_modules()}
         self._modules = [module for name, module in model.named_modules() if name or shortcut_flow]
         shortcuts = [block.downsample for block in self._modules if isinstance(block, Block)]
@@ -208,6 +219,8 @@ class GradientRecorder(BackwardHook):
             self._note_frozen(name, module)
             return
         use = self._use_of(name, outputs) if name else None
+        if self._activations and use is not None:
+            use.activations = _activations(outputs)
         if self._flow is not None:
             self._note_adds(self._flow, self._flow.after_module(module, name, inputs, output, use))
         if use is not None:  # else this is the net itself
@@ -378,6 +391,8 @@ class GradientRecorder(BackwardHook):
         self._ran.clear()
         self._is_new = False
         one.of_uses += [(quantity, use, "", norm) for quantity, use, norm in flow if use in number]
+        for use in uses if self._activations else ():
+            one.of_uses += [(quantity, use, part, number) for quantity, part, number in use.activations]
         found = one.of_weights
         for quantity, use, part, norm in one.of_uses:
             place = quantity, use.name, number[use], part
@@ -420,6 +435,14 @@ class GradientRecorder(BackwardHook):
         """‖W - W before‖ / ‖W before‖, NaN where the weight was 0."""
         use_device_of(weight.data)
         return ratio(euclidean_norm(weight.data - before), euclidean_norm(before))
+
+
+def _activations(outputs):
+    """[(quantity, part, number)] of what a module returned, [(part, op)]: of all its tensors together, and of each."""
+    arrays = [(part, op.output.data) for part, op in outputs]
+    together = list({id(x): x for _, x in arrays}.values())  # it may return one tensor twice
+    return [(quantity, part, number) for part, those in [("", together), *[(part, [x]) for part, x in arrays if part]]
+            for quantity, number in zip(ACTIVATION_QUANTITIES, statistics(those), strict=True)]
 
 
 def _holds(value, tensor):

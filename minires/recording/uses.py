@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
+from minires.arrays.backend import Array
 from minires.engine.tensor import Tensor
 from minires.recording.branches import Graph
 from minires.recording.column import Column
@@ -27,6 +28,7 @@ class Use:
         self.name = name  # of the module, dotted
         self.time = time  # later uses have larger ones; None where a checkpoint ran its part again, so that nobody knows
         self.parts = parts  # of the output that have a column: "" for all of it together, "[0]" for one of its tensors
+        self.activations: list[tuple[str, str, Array]] = []  # (quantity, part, number) of its output, where they are wanted
         self.frozen = frozen  # the layers, of which no gradient is wanted, that ran between the use before and this one
 
 

@@ -26,7 +26,7 @@ def record_of(here, there, steps=3):
     net.cell.to(here)
     net.head.to(there)
     optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-    with mr.record_gradients(net, optimizer, shortcut_flow=True) as record:
+    with mr.record_gradients(net, optimizer, shortcut_flow=True, activations=True) as record:
         for seed in range(steps):
             optimizer.zero_grad()
             x = mr.Tensor(np.random.default_rng(seed).standard_normal((2, 4)).astype(np.float32)).to(here)

@@ -1,0 +1,57 @@
+"""Statistics of the activations, the outputs of modules: their mean, their spread, and how many are exactly zero."""
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minires.arrays.backend import Array, array_module, beside, use_device_of
+
+
+def statistics(arrays: Sequence[Array]) -> tuple[Array, Array, Array]:
+    """(mean, standard deviation, share of exact zeros) of all elements of these arrays, 0-d, in float64, on their device.
+
+        mean = Σ x / n        std = √(Σ (x - mean)² / n)        zeros = #{x = 0} / n
+
+    The divisor is n, not n - 1. Of no elements, all three are NaN; where one is not finite, mean and std are not.
+    """
+    xp = array_module(arrays[0])
+    total = sum(x.size for x in arrays)
+    if total == 0:
+        return (xp.full((), math.nan),) * 3
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf
+        each = [[beside(number, arrays[0]) for number in _moments(x)] for x in arrays if x.size]
+        shares = [x.size / total for x in arrays if x.size]
+        means, stds, zeros = zip(*each, strict=True)
+        return pooled(means, stds, zeros, shares)
+
+
+def _moments(x):
+    """(mean, standard deviation, share of zeros) of one array.
+
+    Sums of float64 values may overflow though their mean does not, so these are scaled by the largest.
+    """
+    use_device_of(x)
+    xp = array_module(x)
+    zeros = xp.mean(x == 0, dtype=np.float64)
+    if x.dtype == np.float32:
+        x, scale = x.astype(np.float64), 1.0
+    else:
+        largest = xp.max(xp.abs(x))
+        scale = xp.where((largest > 0) & (largest < math.inf), largest, 1.0)
+        x = x / scale
+    mean = xp.mean(x)
+    std = xp.sqrt(xp.mean(xp.square(x - mean)))
+    return mean * scale, std * scale, zeros
+
+
+def pooled(means: Sequence[Any], stds: Sequence[Any], zeros: Sequence[Any], shares: Sequence[float]) -> tuple[Any, Any, Any]:
+    """(mean, standard deviation, share of zeros) of several arrays together, numbers or 0-d arrays.
+
+        mean = Σ p m        var = Σ p (s² + (m - mean)²), for arrays with mean m, deviation s and a share p of the elements
+    """
+    if len(shares) == 1:
+        return means[0], stds[0], zeros[0]
+    mean = sum(p * m for p, m in zip(shares, means, strict=True))
+    squares = sum(p * (s ** 2 + (m - mean) ** 2) for p, m, s in zip(shares, means, stds, strict=True))
+    return mean, squares ** 0.5, sum(p * zero for p, zero in zip(shares, zeros, strict=True))
