@@ -266,7 +266,7 @@ CALLS = {
     "GradientRecord.with_columns": lambda: {"self": RECORD, "columns": RECORD.columns},
     "GradientRecord.select": lambda: {"self": RECORD, "*kinds": (nn.Conv2d, "3")},
     "GradientRecord.to_csv": lambda: {"self": RECORD, "path": "a.csv"},
-    "GradientRecord.from_csv": lambda: {"path": "none"},
+    "GradientRecord.from_csv": lambda: {"path": Path(__file__).parent / "recording" / "two_passes.csv"},
     "GradientRecord.from_arrays": lambda: {"names": ["a", "b"], "values": {"weight_norm": [1.0, 2.0]},
                                                   "types": ["Conv2d"] * 2},
     "plot.gradient_norms": lambda: {"records": [RECORD], "labels": ["a"], "quantity": "weight_norm", "ax": None,

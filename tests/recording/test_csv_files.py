@@ -1,4 +1,6 @@
 """A record that was written as CSV is read back as it was; a file that is damaged or foreign is refused by its line."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib import pyplot
@@ -229,6 +231,19 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path):
 def test_a_file_that_is_not_there_is_a_file_error(tmp_path):
     with pytest.raises(FileError, match=r"from_csv: cannot read .*none\.csv \(No such file"):
         mr.GradientRecord.from_csv(tmp_path / "none.csv")
+
+
+# ---- files of other versions
+
+
+def test_a_file_that_was_written_once_stays_readable():
+    record = mr.GradientRecord.from_csv(Path(__file__).with_name("two_passes.csv"))
+    assert (record.names, record.types) == (["0", "1", "2"], ["Linear", "ReLU", "Linear"])
+    assert [column.after for column in record.columns] == [(), ("0",), ("1",)]
+    assert [column.depth for column in record.columns] == [1, 1, 2]
+    root = 1.118033988749895
+    np.testing.assert_allclose(record.output_grad_norm, [[root, root, 1], [1, root, 1]])
+    assert record.missing("weight_norm").tolist() == [[False, True, False]] * 2
 
 
 # ---- files of 0.1.0, which had the first five columns
