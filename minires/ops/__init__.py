@@ -4,13 +4,13 @@ from minires.ops.arithmetic import add, divide, matmul, multiply, negate, power,
 from minires.ops.conversion import cast, to_device
 from minires.ops.convolution import conv2d
 from minires.ops.convolution_1d import conv1d
-from minires.ops.dropout import dropout
 from minires.ops.elementwise import abs, exp, log, sqrt
-from minires.ops.embedding import embedding
 from minires.ops.fully_connected import linear
 from minires.ops.joining import concatenate, pad, split, stack
 from minires.ops.layer_normalization import group_norm, layer_norm, rms_norm
+from minires.ops.lookup import embedding
 from minires.ops.loss import binary_cross_entropy_with_logits, cross_entropy, mse_loss
+from minires.ops.noise import dropout
 from minires.ops.normalization import batch_norm
 from minires.ops.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
 from minires.ops.rectifiers import elu, gelu, leaky_relu, silu, softplus

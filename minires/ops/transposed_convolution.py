@@ -44,7 +44,7 @@ def conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stri
 
 
 class ConvTranspose2d(Op):
-    """y[n, o, i·SH + kh·DH - PH, j·SW + kw·DW - PW] = bias[o] + Σ x[n, c, i, j] weight[c, o, kh, kw] over all c, i, j, kh, kw.
+    """y[n, o, i·SH + kh·DH - PH, j·SW + kw·DW - PW] = bias[o] + Σ x[n, c, i, j] weight[c, o, kh, kw], over all that meet.
 
     The fast form is made of the parts of `Conv2d`'s: forward is the gradient of its input, backward its forward.
     """

@@ -111,8 +111,8 @@ def test_between_a_call_of_backward_and_the_arithmetic_stand_two_frames_of_ours(
 
 
 # What the backward of a definition may call of ours, besides `array_module`, which names NumPy or CuPy: sum and mean that
-# are rounded once, the sum over the axes along which an operand was broadcast, the place of a window's first largest, and the copy
-# from device to device.
+# are rounded once, the sum over the axes along which an operand was broadcast, the place of a window's first largest, and
+# the copy from device to device.
 BELOW = defaultdict(set, {
     **{op: {"unbroadcast", "sum_over"} for op in ("Add", "Subtract", "Multiply", "Divide", "Power", "MatMul",
                                                         "Where")},

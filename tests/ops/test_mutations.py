@@ -22,13 +22,13 @@ from minires.ops.arithmetic import Add, Divide, MatMul, Multiply, Negate, Power,
 from minires.ops.conversion import Cast, ToDevice
 from minires.ops.convolution import Conv2d
 from minires.ops.convolution_1d import Conv1d
-from minires.ops.dropout import Dropout
 from minires.ops.elementwise import Abs, Exp, Log, Sqrt
-from minires.ops.embedding import Embedding
 from minires.ops.fully_connected import Linear
 from minires.ops.joining import Concatenate, Pad, Stack
 from minires.ops.layer_normalization import GroupNorm, LayerNorm, RMSNorm
+from minires.ops.lookup import Embedding
 from minires.ops.loss import BinaryCrossEntropyWithLogits, CrossEntropy, MSELoss
+from minires.ops.noise import Dropout
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minires.ops.rectifiers import ELU, GELU, LeakyReLU, SiLU, Softplus, TanhGELU
