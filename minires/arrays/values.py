@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minires.arrays.backend import Array, array_module, device_of, is_array, to_host
+from minires.arrays.backend import Array, array_module, device_of, is_array, to_host, use_device_of
 from minires.errors import DTypeError, ShapeError
 
 
@@ -107,6 +107,7 @@ def compare(function: str, a: Values, b: Any) -> Any:
         return NotImplemented
     if is_array(other) and device_of(other) != device_of(a.data):
         raise DTypeError(f"compare: got tensors on {device_of(a.data)} and {device_of(other)}: move them to one device")
+    use_device_of(a.data)
     try:
         return getattr(array_module(a.data), function)(a.data, other)
     except ValueError as error:

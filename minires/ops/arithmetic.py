@@ -1,4 +1,5 @@
 """Arithmetic with NumPy's broadcasting: + - * / ** @ and the sign."""
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -214,10 +215,17 @@ class MatMul(BinaryOp):
             dy = dy[..., None, :] if b.ndim > 1 else dy[None]           # (..., N) -> (..., 1, N)
         if b.ndim == 1:
             dy = dy[..., None]                                          # (..., M) -> (..., M, 1)
-        da = dy @ columns.swapaxes(-1, -2)                              # (..., M, N) @ (..., N, K) -> (..., M, K)
-        db = rows.swapaxes(-1, -2) @ dy                                 # (..., K, M) @ (..., M, N) -> (..., K, N)
-        da = unbroadcast(da, rows.shape).reshape(a.shape)
-        db = unbroadcast(db, columns.shape).reshape(b.shape)
+        da = db = None
+        if self.needs_grad[0]:
+            da = dy @ columns.swapaxes(-1, -2)                          # (..., M, N) @ (..., N, K) -> (..., M, K)
+            da = unbroadcast(da, rows.shape).reshape(a.shape)
+        if self.needs_grad[1] and columns.ndim == 2:                    # the rows of the whole stack, below each other
+            (K, N), count = columns.shape, math.prod(dy.shape[:-1])
+            db = rows.reshape(count, K).T @ dy.reshape(count, N)        # (K, count) @ (count, N) -> (K, N)
+            db = db.reshape(b.shape)
+        elif self.needs_grad[1]:
+            db = rows.swapaxes(-1, -2) @ dy                             # (..., K, M) @ (..., M, N) -> (..., K, N)
+            db = unbroadcast(db, columns.shape)
         return da, db
 
 

@@ -23,6 +23,7 @@ def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     Raises:
         ShapeError: the shapes do not fit, or the axis does not exist.
         DTypeError: this is not a list of tensors.
+        ArgumentError: the list is empty.
     """
     return Concatenate(axis)(*_listed("concatenate", tensors))
 
@@ -36,6 +37,7 @@ def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     Raises:
         ShapeError: the shapes differ, or the axis does not exist in the result.
         DTypeError: this is not a list of tensors.
+        ArgumentError: the list is empty.
     """
     return Stack(axis)(*_listed("stack", tensors))
 
@@ -79,7 +81,7 @@ class Concatenate(Op):
     """y = x[0], x[1], … behind each other along the axis."""
 
     def __init__(self, axis: int):
-        self.axis = axis
+        self.axis: int = axis
 
     def forward(self, *x: Array) -> Array:
         axis = one_axis(self.title, self.axis, x[0].shape)
@@ -106,7 +108,7 @@ class Stack(Op):
     """y = x[0], x[1], … side by side along a new axis."""
 
     def __init__(self, axis: int):
-        self.axis = axis
+        self.axis: int = axis
 
     def forward(self, *x: Array) -> Array:
         for i, other in enumerate(x):
@@ -129,7 +131,7 @@ class Pad(Op):
     """y = x in the middle, the value around it."""
 
     def __init__(self, pad_width: Widths, value: float):
-        self.pad_width = own_widths(pad_width)
+        self.pad_width: list[tuple[int, int]] = own_widths(pad_width)
         self.value: float = number("Pad", "value", value, smallest=-float("inf"))
 
     def forward(self, x: Array) -> Array:

@@ -23,8 +23,8 @@ def cross_entropy(logits: Tensor, labels: ArrayLike, label_smoothing: float = 0.
         labels: N integers from 0 to K - 1, on the host: a NumPy array or a list.
         label_smoothing: ε from 0 to 1, the part of each target that is spread evenly over the K classes (Szegedy et al.
             2015, arXiv:1512.00567, section 7): an example costs -(1 - ε) log p[label] - ε Σ log p[k] / K.
-        ignore_index: a label of examples that do not count, in the mean neither. PyTorch ignores -100 without being asked;
-            here None is the default, so that a negative label that nobody meant is refused.
+        ignore_index: the label of examples to leave out: the mean is that of the others. PyTorch leaves out -100 without
+            being asked; here None is the default, so that a negative label that nobody meant is refused.
 
     Returns:
         A scalar, in nats: ln K for logits that are all equal.
@@ -72,9 +72,9 @@ class CrossEntropy(Op):
     """y = mean over n of -log p[n, label[n]], with p = softmax(logits)."""
 
     def __init__(self, labels: ArrayLike, label_smoothing: float = 0.0, ignore_index: int | None = None):
-        self.labels = labels
+        self.labels: ArrayLike = labels
         self.label_smoothing: float = number("CrossEntropy", "label_smoothing", label_smoothing, 0, 1)
-        self.ignore_index = ignore_index
+        self.ignore_index: int | None = ignore_index
         if ignore_index is not None and not is_whole_number(ignore_index, -math.inf):
             raise ArgumentError(f"CrossEntropy: ignore_index is {shown(ignore_index)}, expected an integer, or None")
 

@@ -160,7 +160,8 @@ class GELU(Op):
 class TanhGELU(Op):
     """y = x/2 (1 + tanh u), with u = √(2/π) (x + 0.044715 x³)."""
 
-    SCALE, CUBIC = math.sqrt(2 / math.pi), 0.044715
+    SCALE: float = math.sqrt(2 / math.pi)
+    CUBIC: float = 0.044715
 
     def forward(self, x: Array) -> Array:
         xp = array_module(x)

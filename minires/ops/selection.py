@@ -3,7 +3,16 @@ import math
 from typing import Any
 
 from minires.arguments import array_of, number, shown
-from minires.arrays.backend import Array, array_module, beside, check_one_device, device_of, is_array, plain_array
+from minires.arrays.backend import (
+    Array,
+    array_module,
+    beside,
+    check_one_device,
+    device_of,
+    is_array,
+    plain_array,
+    use_device_of,
+)
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError
@@ -103,4 +112,5 @@ def own_condition(condition: Any) -> Array:
     array = plain_array("Where", condition) if is_array(condition) else array_of("Where", "condition", condition)
     if array.dtype.kind != "b":
         raise DTypeError(f"Where: the condition holds {array.dtype}, expected booleans: compare it, as in x > 0")
+    use_device_of(array)  # a copy is made on the current device
     return array.copy()

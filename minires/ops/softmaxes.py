@@ -38,7 +38,7 @@ class Softmax(Op):
     """y = eˣ / Σ eˣ along the axis."""
 
     def __init__(self, axis: int):
-        self.axis = axis
+        self.axis: int = axis
 
     def forward(self, x: Array) -> Array:
         xp = array_module(x)
@@ -59,7 +59,7 @@ class LogSoftmax(Op):
     """y = x - log Σ eˣ along the axis."""
 
     def __init__(self, axis: int):
-        self.axis = axis
+        self.axis: int = axis
 
     def forward(self, x: Array) -> Array:
         xp = array_module(x)

@@ -89,6 +89,12 @@ def test_a_condition_of_the_host_goes_to_the_device_and_one_of_another_device_is
     x = leaf(np.array([1.0, -2.0]), "cuda:0")
     np.testing.assert_array_equal(mr.ops.where(np.array([True, False]), x, 0.0).numpy(), [1, 0])
     np.testing.assert_array_equal(mr.ops.where(x < 0, x, 0.0).numpy(), [0, -2])
+    there = leaf(np.array([1.0, -2.0]), "cuda:1")
+    condition = there < 0
+    leaf(np.ones(1), "cuda:0")  # makes that the current device
+    y = mr.ops.where(condition, there, 0.0)
+    assert y.device == "cuda:1"
+    np.testing.assert_array_equal(y.numpy(), [0, -2])
     with pytest.raises(mr.DeviceError, match=r"^Where: got condition on cuda:0, a on cpu: move them to one device"):
         mr.ops.where(x < 0, leaf(np.ones(2), "cpu"), 0.0)
 

@@ -105,6 +105,7 @@ CASES = [
     Case(Negate, "", ops.negate, (normal(2, 3),)),
     Case(MatMul, "matrices", ops.matmul, (normal(2, 3), normal(3, 4))),
     Case(MatMul, "stacks", ops.matmul, (normal(2, 2, 3), normal(3, 2))),
+    Case(MatMul, "two stacks", ops.matmul, (normal(2, 1, 2, 3), normal(3, 3, 2))),
     Case(MatMul, "vectors", ops.matmul, (normal(3), normal(3))),
     Case(ReLU, "", ops.relu, (normal(3, 4),)),
     Case(Sigmoid, "", ops.sigmoid, (normal(3, 4),)),

@@ -364,3 +364,46 @@ def test_the_gradient_of_any_index_is_right(data):
     x = data.draw(arrays(min_ndim=1))
     key = data.draw(keys_of(x))
     assert_right(lambda x: ops.index(x, key), [x])
+
+
+# ---- joining, choosing, shares
+
+@examples
+@given(st.data())
+def test_the_gradients_of_any_tensors_that_are_joined_are_right(data):
+    x = data.draw(arrays(min_ndim=1))
+    axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
+    shape = list(x.shape)
+    shape[axis] = data.draw(lengths)
+    assert_right(lambda a, b: ops.concatenate([a, b, a], axis), [x, ordered(apart(tuple(shape), 1), data.draw(orders))])
+    assert_right(lambda a, b: ops.stack([a, b], axis), [x, ordered(apart(x.shape, 1), data.draw(orders))])
+
+
+@examples
+@given(st.data())
+def test_the_gradient_of_any_border_and_of_any_part_is_right(data):
+    x = data.draw(arrays(min_ndim=1))
+    widths = [(data.draw(st.integers(0, 2)), data.draw(st.integers(0, 2))) for _ in x.shape]
+    axis = data.draw(st.integers(0, x.ndim - 1))
+    first = data.draw(st.integers(0, x.shape[axis]))
+    part = data.draw(st.integers(0, 1))
+    assert_right(lambda x: ops.pad(x, widths, 0.5), [x])
+    if (first, x.shape[axis] - first)[part]:
+        assert_right(lambda x: ops.split(x, [first, x.shape[axis] - first], axis)[part], [x])
+
+
+@examples
+@given(broadcast_pairs(), seeds)
+def test_the_gradients_of_any_choice_are_right(pair, seed):
+    shape = np.broadcast_shapes(*[x.shape for x in pair])
+    condition = np.random.default_rng(seed).random(shape[seed % (len(shape) + 1):]) < 0.5
+    assert_right(lambda a, b: ops.where(condition, a, b), pair)
+
+
+@examples
+@given(st.data())
+def test_the_gradient_of_any_softmax_and_of_its_log_is_right(data):
+    x = data.draw(arrays(min_ndim=1))
+    axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
+    assert_right(lambda x: ops.softmax(x, axis), [x])
+    assert_right(lambda x: ops.log_softmax(x, axis), [x])

@@ -31,7 +31,8 @@ def where(condition):
 THEIRS = {
     "Add broadcast": torch.add, "Subtract broadcast": torch.subtract, "Multiply broadcast": torch.multiply,
     "Divide broadcast": torch.divide, "Power broadcast": torch.pow, "Negate": torch.negative,
-    "MatMul matrices": torch.matmul, "MatMul stacks": torch.matmul, "MatMul vectors": torch.matmul,
+    "MatMul matrices": torch.matmul, "MatMul stacks": torch.matmul, "MatMul two stacks": torch.matmul,
+    "MatMul vectors": torch.matmul,
     "ReLU": torch.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "Exp": torch.exp, "Log": torch.log,
     "LeakyReLU": lambda x: functional.leaky_relu(x, 0.2),
     "ELU": lambda x: functional.elu(x, 1.5),  # of 16 numbers; where fewer are left over, PyTorch takes NaN as above 0
