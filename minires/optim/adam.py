@@ -1,12 +1,10 @@
 """Adam, and AdamW, which decays the weights apart from the gradient."""
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from minires.arguments import flag, number
 from minires.arrays.backend import Array, array_module
-from minires.engine.tensor import Tensor
-from minires.optim.groups import Setting, pair_of_shares
+from minires.optim.groups import Parameters, Setting, pair_of_shares
 from minires.optim.optimizer import Optimizer
 
 
@@ -41,7 +39,7 @@ class Adam(Optimizer):
     weight_decay: Setting[float] = Setting(number)
     amsgrad: Setting[bool] = Setting(flag)
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-3,
+    def __init__(self, params: Parameters, lr: float = 1e-3,
                  betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0,
                  amsgrad: bool = False) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
@@ -81,7 +79,7 @@ class AdamW(Adam):
         ArgumentError, DTypeError: as Adam.
     """
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-3,
+    def __init__(self, params: Parameters, lr: float = 1e-3,
                  betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01,
                  amsgrad: bool = False) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad)

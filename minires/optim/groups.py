@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeAlias, TypeVar, overload
 
 from minires.arguments import list_of, number, shown
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, DTypeError
 
 Value = TypeVar("Value")
+Parameters: TypeAlias = Iterable[Tensor | Mapping[str, Any]]  # tensors, or groups of them
 
 EXPECTED = "a list of tensors: of a model, model.parameters()"
 

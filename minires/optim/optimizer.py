@@ -1,14 +1,14 @@
 """`Optimizer`: what all optimizers share: a step over the parameters, and a state that can be saved and loaded."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from minires.arguments import number, state_of
 from minires.arrays.backend import Array, array_module, as_host_array, beside, is_writable, read_only, use_device_of
 from minires.engine.tensor import Tensor
 from minires.errors import DTypeError, ShapeError, StateError
-from minires.optim.groups import Setting, parameter_groups, setting_text
+from minires.optim.groups import Parameters, Setting, parameter_groups, setting_text
 from minires.optim.state import state_entries, state_problems
 
 
@@ -46,7 +46,7 @@ class Optimizer:
     keeps: tuple[str, ...] = ()  # the names of the arrays that a subclass keeps for each parameter
     together: tuple[str, ...] = ()  # those that its update counts on from the second step on, as on the number of steps
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, **others: Any) -> None:
+    def __init__(self, params: Parameters, lr: float, **others: Any) -> None:
         owner = type(self).__name__
         settings = {"lr": lr, **others}
         checks = {name: getattr(type(self), name).check for name in settings}  # of the class's `Setting`s

@@ -1,11 +1,9 @@
 """RMSProp: steps that are divided by the root of the mean square of the gradients."""
-from collections.abc import Iterable
 from typing import Any
 
 from minires.arguments import flag, number
 from minires.arrays.backend import Array, array_module
-from minires.engine.tensor import Tensor
-from minires.optim.groups import Setting, share
+from minires.optim.groups import Parameters, Setting, share
 from minires.optim.optimizer import Optimizer
 
 
@@ -40,7 +38,7 @@ class RMSProp(Optimizer):
     momentum: Setting[float] = Setting(number)
     centered: Setting[bool] = Setting(flag)
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 0.01, alpha: float = 0.99,
+    def __init__(self, params: Parameters, lr: float = 0.01, alpha: float = 0.99,
                  eps: float = 1e-8, weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False) -> None:
         super().__init__(params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum,
                          centered=centered)

@@ -1,12 +1,10 @@
 """Stochastic gradient descent with momentum."""
-from collections.abc import Iterable
 from typing import Any
 
 from minires.arguments import flag, number
 from minires.arrays.backend import Array, array_module, beside
-from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
-from minires.optim.groups import Setting
+from minires.optim.groups import Parameters, Setting
 from minires.optim.optimizer import Optimizer
 
 
@@ -41,7 +39,7 @@ class SGD(Optimizer):
     weight_decay: Setting[float] = Setting(number)
     nesterov: Setting[bool] = Setting(flag)
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, momentum: float = 0.0,
+    def __init__(self, params: Parameters, lr: float, momentum: float = 0.0,
                  weight_decay: float = 0.0, nesterov: bool = False) -> None:
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
 

@@ -186,6 +186,29 @@ summary = mr.summary(model, (1, 3, 32, 32))
 assert_type(summary.parameters, int)
 print(summary)
 
+adam = optim.AdamW([{"params": model.conv.parameters(), "lr": 0.01}, {"params": model.fc.parameters()}], betas=(0.9, 0.99))
+assert_type(adam.betas, tuple[float, float])
+schedule = optim.LinearWarmup(adam, 10, after=optim.CosineLR(adam, T_max=100))
+optim.RMSProp(model.parameters(), alpha=0.9).lr = 0.1
+with mr.record_gradients(model, adam):
+    ops.cross_entropy(model(x), np.array([3])).backward()
+    print(float(optim.clip_grad_norm_(model.parameters(), 1.0)))
+    adam.step()
+    schedule.step()
+
+# ---- layers that hold others, or are made of several
+
+layers = nn.ModuleList([nn.LayerNorm(6), nn.Dropout(0.1, seed=1)])
+assert_type(layers.append(nn.RMSNorm(6)), nn.ModuleList)
+heads = nn.ModuleDict({"a": nn.Linear(6, 2), "b": nn.Linear(6, 3)})
+assert_type(heads.keys(), list[str])
+words = nn.Embedding(10, 6)([[1, 2, 3]])
+for layer in layers:
+    words = layer(words)
+output, weights = nn.MultiheadAttention(6, 2).forward(words, attn_mask=np.triu(np.ones((3, 3), bool), 1))
+assert_type(weights, mr.Tensor | None)
+print(heads["a"](output[:, 0]), nn.Parameter(output).requires_grad)
+
 # ---- saving
 
 state = model.state_dict()
