@@ -10,7 +10,6 @@ from minires.ops.joining import concatenate, pad, split, stack
 from minires.ops.layer_normalization import group_norm, layer_norm, rms_norm
 from minires.ops.lookup import embedding
 from minires.ops.loss import binary_cross_entropy_with_logits, cross_entropy, mse_loss
-from minires.ops.random_mask import dropout
 from minires.ops.normalization import batch_norm
 from minires.ops.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
 from minires.ops.random_mask import dropout

@@ -24,7 +24,6 @@ from minires.ops.joining import Concatenate, Pad, Stack
 from minires.ops.layer_normalization import GroupNorm, LayerNorm, RMSNorm
 from minires.ops.lookup import Embedding
 from minires.ops.loss import BinaryCrossEntropyWithLogits, CrossEntropy, MSELoss
-from minires.ops.random_mask import Dropout
 from minires.ops.normalization import BatchNorm
 from minires.ops.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minires.ops.random_mask import Dropout
