@@ -45,9 +45,10 @@ OPERATORS = (
         "Eq_NotEq", "NotEq_Eq", "Is_IsNot", "IsNot_Is", "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE", "GtE_Gt",
         "GtE_Lt")),
 )
-# Numbers that only say how a figure looks are looked at; zip's strict=True is a check of what holds anyway.
+# Numbers that only say how a figure looks are looked at; zip's strict=True is a check of what holds anyway; flush=True says
+# when a line is seen.
 LOOKS = ("figsize", "fontsize", "linewidth", "markersize", "markeredgewidth", "alpha", "dpi", "zorder", "color", "rotation",
-         "bbox_to_anchor", "ncols", "pad", "labelpad", "hspace", "wspace", "strict")
+         "bbox_to_anchor", "ncols", "pad", "labelpad", "hspace", "wspace", "strict", "flush")
 NEED_TORCH = "torch_*.py"  # as do their tests, which are among those of parity
 PLACEMENT = "minires/drawing/output/"  # where things stand on the paper: its arithmetic is looked at as well
 NOT_JUDGES = ("tests/docs/test_step_through_a_gradient.py",)  # shows lines of the source, so it would notice any change

@@ -71,6 +71,14 @@ def test_units_with_a_change_of_shape_have_layers_on_the_shortcut():
     assert [node.label for node in unit_diagram("block-B").nodes if not node.is_main] == ["Conv2d 1×1, 128, /2", "BatchNorm"]
 
 
+@pytest.mark.parametrize("name", UNITS)
+def test_units_have_the_image_sizes_of_a_net_for_imagenet(name):
+    nodes = unit_diagram(name).nodes
+    width = {"bottleneck": 256, "preactivation-bottleneck": 256}.get(name, 64)
+    assert nodes[0].shape == (1, width, 56, 56)
+    assert nodes[-1].shape == ((1, 128, 28, 28) if name in ("block-A", "block-B") else nodes[0].shape)
+
+
 @pytest.mark.parametrize(("name", "near"), [("resnt34", "resnet34"), ("blok", "block"), ("plane20", "plain20")])
 def test_an_unknown_name_tells_the_nearest(capsys, tmp_path, name, near):
     status, out, err = draw(capsys, name, "--out", str(tmp_path))

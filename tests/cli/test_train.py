@@ -275,6 +275,11 @@ def test_senseless_options_end_with_status_2(arguments):
         train(*arguments)
     assert ended.value.code == 2
 
+
+
+def test_a_weight_decay_of_0_is_none(tmp_path):
+    assert begin(tmp_path, 1, "--weight-decay", "0", "--momentum", "0") == 0
+
 # ---- a longer run
 
 def test_a_longer_run_has_the_milestones_of_its_length_and_says_so(tmp_path, capsys):

@@ -182,6 +182,7 @@ def test_html_shows_the_same_and_escapes_what_is_not_markup():
     assert "<b>&" not in html.replace("<br>", "")
     assert "&lt;b&gt;&amp;" in html
     assert html.count("<tr") == 1 + 2 + 3
+    assert html.count("border-top") == 2  # above each of the two ops, not between its gradients
     assert html.startswith("<table>")
     assert html.endswith("</table>")
 

@@ -180,7 +180,8 @@ def test_stacked_seeds_are_a_band():
     assert len(ax.collections) == 1
 
 
-def test_one_pass_has_no_band():
+def test_two_passes_have_a_band_and_one_has_none():
+    assert len(mr.plot.gradient_norms(table([1.0, 2.0], [3.0, 4.0])).collections) == 1
     assert list(mr.plot.gradient_norms(table([1.0, 2.0])).collections) == []
 
 
@@ -350,6 +351,7 @@ def test_labels_of_any_text_are_in_the_legend_as_they_are():
     labels = ["_plain", "", "plain $5 and $6", "plain", "plain", "a_b^c"]
     ax = mr.plot.gradient_norms([table([1.0, 2.0 + i]) for i in range(6)], labels=labels)
     assert legend_of(ax) == labels
+    assert not any(text.get_parse_math() for text in ax.get_legend().get_texts())  # as what stands between two $
     ax.figure.canvas.draw()
 
 

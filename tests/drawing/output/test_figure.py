@@ -170,6 +170,31 @@ def test_arrows_end_at_their_targets(drawn):
                 assert any(end == pytest.approx(place) for place in at), edge
 
 
+def test_a_step_along_a_column_runs_straight_down_into_the_top_of_the_next_box(drawn):
+    for drawing in drawn[1]:
+        spots, seen = drawing.geometry.layout.spots, 0
+        for i, (edge, route) in enumerate(zip(drawing.diagram.edges, drawing.geometry.routes, strict=True)):
+            start, end = spots[edge.source], spots[edge.target]
+            if start.side == end.side == 0 and start.column == end.column and i not in drawing.geometry.layout.lanes:
+                x, y, _, height = drawing.geometry.boxes[edge.target]
+                assert route.corners[-1] == pytest.approx((x, y - height / 2)), edge
+                assert {round(corner[0], 9) for corner in route.corners} == {round(x, 9)}, edge
+                seen += 1
+        assert seen
+
+
+def test_the_arrow_of_a_weight_leaves_it_towards_its_op():
+    _, [drawing] = figure.draw([mr.draw(two_weights_of_one_op())])
+    beside = 0
+    for edge, route in zip(drawing.diagram.edges, drawing.geometry.routes, strict=True):
+        x, y, width, _ = drawing.geometry.boxes[edge.source]
+        start, end = [drawing.geometry.layout.spots[key] for key in (edge.source, edge.target)]
+        if edge.kind == "input" and start.side and not end.side and not drawing.diagram.edges_to(edge.source):
+            assert route.corners[0] == pytest.approx((x - width / 2, y)), edge
+            beside += 1
+    assert beside == 3
+
+
 def test_no_two_arrows_of_layers_end_at_one_place(drawn):
     for drawing in drawn[1]:
         ends = [route.corners[-1] for edge, route in zip(drawing.diagram.edges, drawing.geometry.routes, strict=True)
