@@ -44,12 +44,12 @@ def read_kept(diagram: Diagram, graph: Graph) -> None:
     for source, _ in graph.ways:
         uses[source] = uses.get(source, 0) + 1
     for edge, ((source, _), pairs) in zip(diagram.edges, graph.ways.items(), strict=True):
+        node = pairs[0][0]
+        tensor = node.output if isinstance(node, Op) else node
         if edge.gradient == NOT_WANTED:
             continue
-        nodes = {id(node): node for node, _ in pairs}.values()  # several, where a layer hands several tensors to the next
-        grads = [None if tensor is None else tensor.grad for tensor in [x.output if isinstance(x, Op) else x for x in nodes]]
-        if uses[source] == 1 and not any(grad is None for grad in grads):
-            edge.gradient = math.hypot(*[float(euclidean_norm(grad)) for grad in grads])
+        if tensor is not None and tensor.grad is not None and uses[source] == 1:
+            edge.gradient = float(euclidean_norm(tensor.grad))
         elif has_run:
             edge.gradient = NOT_KEPT
 

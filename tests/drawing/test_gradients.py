@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires import nn, ops
+from minires import ops
 from minires.drawing.diagram import NOT_COMPUTED, NOT_KEPT, NOT_WANTED, gradient_label
 from tests.drawing.nets import Users, loss_of, script, small
 
@@ -168,27 +168,6 @@ def test_what_was_kept_is_shown_and_an_exact_zero_is_a_zero():
     assert found["x", "ReLU"] == 0
     assert found["ReLU", "Multiply"] == pytest.approx(8 ** 0.5)
     assert found["Multiply", "Sum"] == NOT_KEPT
-
-
-class TwoWays(nn.Module):
-    def forward(self, x):
-        self.ways = x * 3, x * 4
-        for way in self.ways:
-            way.retain_grad()
-        return self.ways
-
-
-class Product(nn.Module):
-    def forward(self, ways):
-        return ways[0] * ways[1]
-
-
-def test_what_was_kept_of_two_tensors_between_two_layers_is_their_norm_together():
-    net = nn.Sequential(TwoWays(), Product())
-    loss = net(mr.Tensor([1.0], requires_grad=True)).sum()
-    loss.backward(retain_graph=True)
-    assert 5.0 in gradients(mr.draw(loss)).values()  # dL/dy = z = 4, dL/dz = y = 3
-    assert 5.0 in gradients(mr.draw(loss, gradients=True)).values()
 
 
 def test_the_gradient_of_a_fork_is_not_that_of_one_of_its_edges():
