@@ -44,6 +44,7 @@ from minires.recording.torch_norms import euclidean_norm, on_host, ratio
 from minires.recording.torch_support import check_model, check_optimizer, check_scaler
 from minires.recording.uses import Use, tensors_of
 
+# What a scaled loss scales
 OF_GRADIENTS = ("output_grad_norm", "weight_grad_norm", "flow_through_shortcut", "flow_through_branch", "flow_together")
 ON_SHORTCUTS = ("downsample", "shortcut")  # what torchvision, timm and others call the child that a shortcut goes through
 
