@@ -126,7 +126,7 @@ class TorchFlow:
         """Say so where nothing was found."""
         if not self._found_any:
             warnings.warn("record_gradients: shortcut_flow=True, and in no module of the model a tensor comes to a sum both "
-                          "through a layer and on a shorter way: no flow is recorded", stacklevel=3)
+                          "through a layer and on a shorter way: no flow is recorded", stacklevel=4)
 
     def _times_at(self, nodes):
         return [use.time[0] for node in nodes for use in self._uses_at(node) if use.time is not None]

@@ -44,6 +44,7 @@ from minires.recording.torch_norms import euclidean_norm, on_host, ratio
 from minires.recording.torch_support import check_model, check_optimizer, check_scaler
 from minires.recording.uses import Use, tensors_of
 
+# What a scaled loss scales
 OF_GRADIENTS = ("output_grad_norm", "weight_grad_norm", "flow_through_shortcut", "flow_through_branch", "flow_together")
 ON_SHORTCUTS = ("downsample", "shortcut")  # what torchvision, timm and others call the child that a shortcut goes through
 
@@ -153,11 +154,19 @@ class TorchRecorder(GradientRecorder):
         self._passes.clear()
         self._given.clear()
         self._outer.clear()
-        if not self._has_run and exception in ((), (None, None, None)):
+        if not any(exception):  # else that says what is wrong
+            self._say_what_is_missing()
+
+    def _say_what_is_missing(self):
+        """Nothing is left out in silence."""
+        if not self._modules:
+            warnings.warn("record_gradients: the model has no modules inside, which alone have columns: record "
+                          "nn.Sequential(model), and run that", stacklevel=3)
+        elif not self._has_run:
             warnings.warn("record_gradients: no module of the model ran in this block. If a function that torch.compile "
                           "made ran it: no hook is called inside compiled code, so run the function that was compiled",
-                          stacklevel=2)
-        elif self._torch_flow is not None and exception in ((), (None, None, None)):
+                          stacklevel=3)
+        elif self._torch_flow is not None:
             self._torch_flow.end()
 
     # ---- the forward pass

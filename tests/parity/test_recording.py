@@ -611,6 +611,14 @@ def test_a_block_in_which_the_model_does_not_run_says_so():
         raise KeyError
 
 
+def test_a_model_without_modules_inside_is_named_with_what_to_do():
+    layer = torch.nn.Linear(3, 1)
+    with pytest.warns(UserWarning, match=r"record nn.Sequential\(model\)") as found, mr.record_gradients(layer) as record:
+        layer(torch.ones(1, 3)).sum().backward()
+    assert found[0].filename == __file__
+    assert len(record) == 0
+
+
 def test_transforms_of_functions_are_refused_in_words():
     net = torch.nn.Sequential(torch.nn.Linear(3, 1))
     with pytest.raises(ArgumentError, match=r"inside a transform of torch\.func"), mr.record_gradients(net):

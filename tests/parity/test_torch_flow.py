@@ -179,7 +179,7 @@ def test_additions_of_the_net_itself_are_numbered_and_runs_are_uses():
 
 
 @pytest.mark.parametrize("f", [
-    lambda x: 0.5 * x * (1 + torch.tanh(x + 0.044 * x ** 3)), lambda x: x.sin() + x.cos(), lambda x: x * 2 + 1,
+    lambda x: 0.5 * x * (1 + torch.tanh(x + 0.044 * x ** 3)), lambda x: x.sin() + x.cos() * 2, lambda x: x * 2 + 1,
 ], ids=["gelu", "functions", "a number"])
 def test_a_sum_without_a_layer_is_no_shortcut_and_where_there_is_none_a_warning_says_so(f):
     class Own(nn.Module):
@@ -189,6 +189,20 @@ def test_a_sum_without_a_layer_is_no_shortcut_and_where_there_is_none_a_warning_
     with pytest.warns(UserWarning, match="no flow is recorded"):
         record = recorded(net_around(Own()), vectors(5, 3))
     assert not record.has_flow
+
+
+def test_two_parts_of_one_tensor_have_nothing_in_common():
+    class Coupled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.f = nn.Linear(3, 4), nn.Linear(2, 2)
+
+        def forward(self, x):
+            one, other = self.stem(x).chunk(2, dim=1)
+            return self.f(one) + other
+
+    with pytest.warns(UserWarning, match="no flow is recorded"):
+        assert not recorded(Coupled().double(), vectors(5, 3)).has_flow
 
 
 def test_two_ways_that_are_equally_long_are_named():
