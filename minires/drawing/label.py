@@ -1,9 +1,11 @@
 """What a box says of an op: its kind with its sizes, and the shape of what it makes."""
 from minires.engine.op import Op
 from minires.ops.convolution import Conv2d
+from minires.ops.convolution_1d import Conv1d
 from minires.ops.fully_connected import Linear
 from minires.ops.pooling import GlobalAvgPool2d, MaxPool2d, Pool2d
 from minires.ops.shortcut import ZeroPadShortcut
+from minires.ops.transposed_convolution import ConvTranspose2d
 
 
 def op_label(op: Op) -> str:
@@ -11,6 +13,12 @@ def op_label(op: Op) -> str:
     kind = type(op).__name__
     if isinstance(op, Conv2d):
         return f"{kind} {_convolution(op)}"
+    if isinstance(op, Conv1d):
+        O, _, K = op.input_shapes[1]
+        return f"{kind} {K}, {O}{_stride((op.stride, op.stride))}"
+    if isinstance(op, ConvTranspose2d):
+        _, own, *kernel = op.input_shapes[1]  # (C, O / groups, KH, KW)
+        return f"{kind} {_window(kernel)}, {own * op.groups}{_stride(op.stride).replace('/', '×')}"
     if isinstance(op, Linear):
         return f"{kind} {op.input_shapes[1][0]}"
     if isinstance(op, Pool2d):

@@ -20,7 +20,8 @@ class Dropout(Module):
         seed: an integer that is not negative.
 
     Attributes:
-        draws: how many masks were drawn. Set it, beside loading weights, to go on where a run was interrupted.
+        draws: how many masks were drawn. A training loop of your own saves and sets it beside the weights, to go on where it
+            was interrupted; `minires.training.Training` does.
 
     Raises:
         ArgumentError: p is not from 0 to 1, or the seed not an integer that is not negative.

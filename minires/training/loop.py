@@ -162,7 +162,7 @@ class Training:
         for prefix, part in parts:
             if part is not None:
                 state |= {f"{prefix}.{name}": value for name, value in part.state_dict().items()}
-        return state
+        return state | {f"draws.{name}": layer.draws for name, layer in self._dropouts().items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a saved state: of the same net, optimizer, data and batch size, on whichever device.
@@ -176,13 +176,20 @@ class Training:
             raise StateError(f"load_state_dict: this is no state of a training: it lacks {', '.join(sorted(missing))}")
         step, seconds = _count(state_dict["step"]), _seconds(state_dict["seconds"])
         rows = _rows(state_dict["rows"])
+        draws = {name: _count(value, f"draws.{name}") for name, value in _part(state_dict, "draws").items()}
         self.model.load_state_dict(_part(state_dict, "model"))
         self.optimizer.load_state_dict(_part(state_dict, "optimizer"))
         if self.schedule is not None:
             self.schedule.load_state_dict(_part(state_dict, "schedule"))
         answers = Answers()
         answers.load_state_dict(_part(state_dict, "answers"))
+        for name, layer in self._dropouts().items():
+            layer.draws = draws.get(name, 0)
         self._answers, self.step, self.seconds, self.rows = answers, step, seconds, rows
+
+    def _dropouts(self):
+        """{name: layer} of the layers whose masks depend on how many there were."""
+        return {name: layer for name, layer in self.model.named_modules() if isinstance(layer, nn.Dropout)}
 
 
 def train_step(model: nn.Module, optimizer: Optimizer, images: np.ndarray, labels: np.ndarray,
@@ -272,11 +279,11 @@ def _part(state_dict, prefix):
     return {name.removeprefix(start): value for name, value in state_dict.items() if name.startswith(start)}
 
 
-def _count(value):
-    """The number of steps in a state, or a StateError."""
+def _count(value, name="step"):
+    """A number of steps in a state, or of something else, or a StateError."""
     number = as_host_array(value)
     if number.shape != () or number.dtype.kind not in "iu" or number < 0:
-        raise StateError(f"load_state_dict: step is {value!r}, expected a whole number of at least 0")
+        raise StateError(f"load_state_dict: {name} is {value!r}, expected a whole number of at least 0")
     return int(number)
 
 

@@ -251,3 +251,11 @@ def test_what_cannot_be_drawn_is_a_type_error(thing):
 def test_a_diagram_is_one_line_at_a_prompt():
     diagram = mr.draw(script())
     assert repr(diagram) == f"<Diagram 'loss': {len(diagram.nodes)} boxes, {len(diagram.edges)} arrows>"
+
+
+def test_convolutions_of_other_kinds_say_their_sizes():
+    net = nn.Sequential(nn.ConvTranspose2d(2, 4, 3, (2, 1), groups=2), nn.Upsample(2), nn.GroupNorm(2, 4))
+    labels = [node.label for node in mr.draw(net, input_shape=(1, 2, 5, 5)).nodes]
+    assert labels[1:] == ["ConvTranspose2d 3×3, 4, ×2×1", "UpsampleNearest", "GroupNorm"]
+    [_, node] = mr.draw(nn.Sequential(nn.Conv1d(2, 6, 3, 2)), input_shape=(1, 2, 9)).nodes
+    assert (node.label, node.shape) == ("Conv1d 3, 6, /2", (1, 6, 4))

@@ -1,4 +1,5 @@
 """The training loop: its steps against the same steps written out, its numbers, and runs that go on as if never stopped."""
+import itertools
 import math
 import sys
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 import minires as mr
-from minires import optim
+from minires import nn, optim
 from minires.data import Batches, random_flip
 from minires.errors import AnomalyError, ArgumentError, DeviceError, StateError
 from minires.training.loop import AUGMENTATION, Answers, Row, Training, evaluate, train_step
@@ -184,6 +185,27 @@ def test_a_run_that_was_saved_goes_on_bit_for_bit(tmp_path, stop):
     assert second.step == stop
     run(second, 12)
     assert states_differ(whole.state_dict(), second.state_dict()) == []
+
+
+def test_a_run_with_adam_dropout_and_a_warm_up_goes_on_bit_for_bit_too(tmp_path):
+    def training():
+        model = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(images()[0].size, 10))
+        nn.init.initialize_(model, nn.init.he_normal_, seed=0)
+        groups = [{"params": model[2].weight}, {"params": model[2].bias, "lr": 0.1}]
+        optimizer = optim.AdamW(groups, lr=0.01)
+        schedule = optim.LinearWarmup(optimizer, 2, after=optim.CosineLR(optimizer, 9))
+        return Training(model, optimizer, Batches(images(), labels(), BATCH, 0), schedule)
+
+    whole, first, second = training(), training(), training()
+    run(whole, 7)
+    list(itertools.islice(first.run(7), 3))
+    mr.save(first.state_dict(), tmp_path / "state.npz")
+    second.load_state_dict(mr.load(tmp_path / "state.npz"))
+    run(second, 7)
+    assert states_differ(second.state_dict(), whole.state_dict()) == []
+    assert whole.model[1].draws == 7
+    with pytest.raises(StateError, match=r"draws\.1 is -1, expected a whole number"):
+        second.load_state_dict(whole.state_dict() | {"draws.1": -1})
 
 
 def test_what_decides_the_next_step_is_in_the_state():

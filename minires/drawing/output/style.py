@@ -11,9 +11,12 @@ FONT = "DejaVu Sans"  # comes with matplotlib
 INK, GREY, RED = "#222222", "#8a8a8a", "#b3001b"
 
 FILL_OF_KIND = {  # light tints of Okabe and Ito's colours, told apart by people with any colour vision
-    "Conv2d": "#cfe3f3", "Linear": "#f9d9bf", "BatchNorm": "#cdebe0", "ReLU": "#fdf0c2", "Sigmoid": "#fdf0c2",
+    "Conv2d": "#cfe3f3", "Conv1d": "#cfe3f3", "ConvTranspose2d": "#cfe3f3", "Linear": "#f9d9bf", "Embedding": "#f9d9bf",
+    "BatchNorm": "#cdebe0", "LayerNorm": "#cdebe0", "GroupNorm": "#cdebe0", "RMSNorm": "#cdebe0",
+    "ReLU": "#fdf0c2", "Sigmoid": "#fdf0c2",
     "Tanh": "#fdf0c2", "LeakyReLU": "#fdf0c2", "ELU": "#fdf0c2", "Softplus": "#fdf0c2", "SiLU": "#fdf0c2",
     "GELU": "#fdf0c2", "TanhGELU": "#fdf0c2", "Softmax": "#fdf0c2", "LogSoftmax": "#fdf0c2",
+    "UpsampleNearest": "#ecd7e4", "UpsampleBilinear": "#ecd7e4",
     "MaxPool2d": "#ecd7e4", "AvgPool2d": "#ecd7e4", "GlobalAvgPool2d": "#ecd7e4",
     "ZeroPadShortcut": "#e4e4e4", "ShortcutAdd": "#ffffff", "Leaf": "#ffffff", "CrossEntropy": "#f4c7c3",
     "BinaryCrossEntropyWithLogits": "#f4c7c3", "MSELoss": "#f4c7c3",
