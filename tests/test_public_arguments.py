@@ -50,7 +50,7 @@ def loss(model=None):
 
 def record():
     model = net()
-    with mr.record_gradients(model, shortcut_flow=True) as found:
+    with mr.record_gradients(model, shortcut_flow=True, histograms=True) as found:
         loss(model).backward()
     return found
 
@@ -258,7 +258,7 @@ CALLS = {
     "mr.load": lambda: {"path": "a.npz"},
     "mr.set_threads": lambda: {"n": 1},
     "mr.record_gradients": lambda: {"model": NET, "optimizer": sgd(), "shortcut_flow": False, "activations": True,
-                                    "grad_scaler": None},
+                                    "histograms": True, "grad_scaler": None},
     "mr.stack_records": lambda: {"records": [RECORD, RECORD]},
     "mr.GradientRecord": lambda: {"columns": RECORD.columns, "rows": [], "passes": RECORD.passes},
     "GradientRecord.values": lambda: {"self": RECORD, "quantity": "weight_norm"},
@@ -272,6 +272,7 @@ CALLS = {
     "plot.gradient_norms": lambda: {"records": [RECORD], "labels": ["a"], "quantity": "weight_norm", "ax": None,
                                      "names": True},
     "plot.gradient_heatmap": lambda: {"record": RECORD, "quantity": "weight_norm", "ax": None},
+    "plot.gradient_histograms": lambda: {"record": RECORD, "pass_number": 0, "ax": None},
     "plot.shortcut_flow": lambda: {"record": RECORD, "ax": None},
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 from minires.arrays.backend import Array, array_module, beside, to_host, use_device_of
 from minires.errors import ArgumentError
 from minires.recording.activations import pooled
+from minires.recording.histograms import Histograms
 
 Key: TypeAlias = tuple[str, str]  # (quantity, column): what a number of a pass is called
 
@@ -100,6 +101,7 @@ class Passes:
         self._names: dict[tuple[Key, ...], tuple[Key, ...]] = {}  # those that the passes on the device share
         self._count = 0  # of the passes in the tables
         self._tables: dict[str, Table] = {}  # of each quantity of which something was recorded
+        self.histograms: Histograms | None = None  # where they are recorded
 
     def __len__(self) -> int:
         return self._count + len(self._on_device)

@@ -9,10 +9,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from minires.arguments import flag, instance, known_name, list_of
+from minires.arguments import flag, instance, known_name, list_of, whole_number
 from minires.errors import ArgumentError, DTypeError
 from minires.models import Block
 from minires.recording.fonts import make_readable
+from minires.recording.histogram_map import draw_histograms, keys_of
 from minires.recording.name_ticks import has_names, set_names
 from minires.recording.neighbours import around_layers, lines_through
 from minires.recording.numbers import ACTIVATION_QUANTITIES, FLOW_QUANTITIES
@@ -171,6 +172,47 @@ def _draw_marks_of_any_size(ax, is_zero, is_not_finite):
         if len(first):
             ax.plot(x[first], y[first], linestyle="none", marker="s", markersize=size, markeredgewidth=0, color=colour,
                     scalex=False, scaley=False)
+
+
+def gradient_histograms(record: GradientRecord, pass_number: int | None = None, ax: Axes | None = None) -> Axes:
+    """Draw how large the elements of each layer's gradient dL/d(output) are: a histogram for each layer, side by side.
+
+    Sizes go upward on a logarithmic axis, and colours say which share of the layer's elements has which size. Exact zeros,
+    and what is not finite, are bars below and above the map, as high as their share. Layers are chosen as `gradient_norms`
+    chooses its line, and are in forward order.
+
+    Args:
+        record: of `mr.record_gradients(model, histograms=True)`.
+        pass_number: the backward pass to draw, from 0, or from the end as -1; all of them together where None.
+        ax: the Axes to draw in; a new figure's where None.
+
+    Returns:
+        The Axes; the image is `ax.images[0]`. The numbers behind it: `record.output_grad_histogram`.
+
+    Raises:
+        ArgumentError: the record is empty, holds no histograms, or has no such pass.
+        DTypeError: this is no record.
+    """
+    _check_records([record], None, "output_grad_norm")
+    if not record.has_histograms:
+        raise ArgumentError("plot: the record has no histograms: make it with mr.record_gradients(model, histograms=True)")
+    if pass_number is not None:
+        pass_number = whole_number("plot", "pass_number", pass_number, -len(record))
+        if pass_number >= len(record):
+            raise ArgumentError(f"plot: pass_number is {pass_number}, expected one from 0 to {len(record) - 1}")
+    ax = _axes(ax)
+    shown, _ = _line_and_points(record, "output_grad_norm")
+    counts = shown.output_grad_counts if pass_number is None else shown.output_grad_counts[[pass_number]]
+    counts = counts.sum(axis=0)  # (passes, layers, counts) -> (layers, counts)
+    image = draw_histograms(ax, record.histogram_edges, counts)
+    ax.figure.colorbar(image, ax=ax, label="share of a layer's elements")
+    keys = keys_of(counts)
+    if keys:
+        ax.legend(handles=keys, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))  # above the map, not on it
+    ax.set_xlabel("layer in forward order (input at the left)")
+    ax.set_ylabel("|g| of the elements of dL/d(output)")
+    set_names(ax.xaxis, dict(enumerate(shown.names)))
+    return ax
 
 
 def shortcut_flow(record: GradientRecord, ax: Axes | None = None) -> Axes:

@@ -13,6 +13,7 @@ from minires.errors import ArgumentError, DTypeError, UnknownNameError
 from minires.models import Block
 from minires.recording import csv_files, elsewhere
 from minires.recording.column import Column
+from minires.recording.histograms import BELOW, NOT_FINITE, ZEROS, Histograms
 from minires.recording.neighbours import merged, with_neighbours
 from minires.recording.numbers import (
     ACTIVATION_QUANTITIES,
@@ -134,6 +135,45 @@ class GradientRecord:
         return self.values("activation_zeros")
 
     @property
+    def histogram_edges(self) -> np.ndarray:
+        """The edges of the bins of `output_grad_histogram`, sizes of gradients."""
+        return self._histograms().edges
+
+    @property
+    def output_grad_histogram(self) -> np.ndarray:
+        """How many elements of dL/d(output) have a size in which bin, (passes, modules, len(edges) + 1).
+
+        The first bin is what lies below the first edge, the last what lies above the last; zeros are counted apart.
+        """
+        return self.output_grad_counts[:, :, BELOW:NOT_FINITE]
+
+    @property
+    def output_grad_counts(self) -> np.ndarray:
+        """Zeros, the bins of `output_grad_histogram`, and what is not finite: (passes, modules, len(edges) + 3)."""
+        return self._histograms().counts(self.names)
+
+    @property
+    def output_grad_zeros(self) -> np.ndarray:
+        """How many elements of dL/d(output) are exactly 0, (passes, modules); of `record_gradients(…, histograms=True)`."""
+        return self.output_grad_counts[:, :, ZEROS]
+
+    @property
+    def output_grad_not_finite(self) -> np.ndarray:
+        """How many elements of dL/d(output) are NaN or infinite, (passes, modules)."""
+        return self.output_grad_counts[:, :, NOT_FINITE]
+
+    def _histograms(self):
+        if self.passes.histograms is None:
+            raise ArgumentError("GradientRecord: no histograms were recorded: make the record with "
+                                "mr.record_gradients(model, histograms=True)")
+        return self.passes.histograms
+
+    @property
+    def has_histograms(self) -> bool:
+        """Were histograms of gradients recorded?"""
+        return self.passes.histograms is not None
+
+    @property
     def has_flow(self) -> bool:
         """Was the flow through a shortcut recorded?"""
         return self._has(FLOW_QUANTITIES)
@@ -252,6 +292,8 @@ class GradientRecord:
                         numbers.setdefault((quantity, group[column.name]), []).append(values[i, j])
             together.passes.add_row({key: parts[0] if len(parts) == 1 else combined(key, numbers)
                                      for key, parts in numbers.items()})
+        if self.passes.histograms is not None:
+            together.passes.histograms = self.passes.histograms.renamed(group)
         return together
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
@@ -330,8 +372,16 @@ def stack_records(records: Iterable[GradientRecord]) -> GradientRecord:
         raise ArgumentError("stack_records: got no record")
     if any(record.names != records[0].names for record in records):
         raise ArgumentError("stack_records: the records are of different modules, so their columns do not correspond")
+    histograms = [record.passes.histograms for record in records if record.passes.histograms is not None]
+    if histograms and (len(histograms) < len(records) or len({one.edges.tobytes() for one in histograms}) > 1):
+        raise ArgumentError("stack_records: the records have histograms with different bins, or some have none: record them "
+                            "all with the same `histograms`")
     stacked = GradientRecord(records[0].columns)
+    if histograms:
+        stacked.passes.histograms = Histograms(histograms[0].edges)
     for record in records:
+        if stacked.passes.histograms is not None and record.passes.histograms is not None:
+            stacked.passes.histograms.extend(record.passes.histograms)
         tables = {quantity: (record.values(quantity), ~record.missing(quantity)) for quantity in ALL_QUANTITIES}
         for i in range(len(record)):
             stacked.passes.add_row({(quantity, name): values[i, j] for quantity, (values, is_recorded) in tables.items()

@@ -14,8 +14,10 @@ import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+
+import numpy as np
 
 from minires.arguments import flag
 from minires.arrays.backend import Array, use_device_of
@@ -31,6 +33,7 @@ from minires.nn import Module
 from minires.ops.shortcut import ShortcutAdd
 from minires.optim import Optimizer
 from minires.recording.activations import statistics
+from minires.recording.histograms import Histograms, checked_edges, count
 from minires.recording.numbers import ACTIVATION_QUANTITIES, Key, PassNumbers
 from minires.recording.pass_graph import PassGraph
 from minires.recording.record import GradientRecord
@@ -62,8 +65,8 @@ class TorchScaler(Protocol):
 
 
 def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOptimizer | None = None,
-                     shortcut_flow: bool = False, activations: bool = False, *,
-                     grad_scaler: TorchScaler | None = None) -> GradientRecorder:
+                     shortcut_flow: bool = False, activations: bool = False, histograms: bool | Sequence[float] = False,
+                     *, grad_scaler: TorchScaler | None = None) -> GradientRecorder:
     """A `with` block whose backward passes through `model` are recorded, layer by layer.
 
     Args:
@@ -81,6 +84,11 @@ def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOp
             ways part.
         activations: record also, of each column's output, the mean, the standard deviation and the share of exact zeros:
             `activation_mean`, `activation_std`, `activation_zeros`. They take one more look at each output.
+        histograms: record also how many elements of each gradient have which size |g|: True counts them by half decades,
+            from 1e-16 to 1e4; or give the edges of the bins, rising. Zeros, and what is not finite, are counted apart, and
+            so is what lies below the first edge or above the last. See `record.output_grad_histogram`; its memory is 8 bytes
+            × (edges + 3) × columns × passes, 27 KB a pass for 77 columns. Each pass takes many looks at each gradient, and
+            waits for a GPU.
         grad_scaler: of a PyTorch model in mixed precision, the `torch.amp.GradScaler` that scales its loss: its scale is
             taken out of the recorded gradients.
 
@@ -92,15 +100,16 @@ def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOp
 
     Raises:
         DTypeError: `model` is no module, or `optimizer` is no optimizer.
-        ArgumentError: `shortcut_flow` or `activations` is neither True nor False; or the PyTorch model is one that cannot
-            be recorded.
+        ArgumentError: `shortcut_flow` or `activations` is neither True nor False, `histograms` neither that nor edges; or the
+            PyTorch model is one that cannot be recorded.
     """
     shortcut_flow = flag("record_gradients", "shortcut_flow", shortcut_flow)
     activations = flag("record_gradients", "activations", activations)
+    edges = checked_edges("record_gradients", histograms)
     if isinstance(model, getattr(sys.modules.get("torch.nn"), "Module", ())):  # torch is there before a model of its own is
-        if activations:
-            raise ArgumentError("record_gradients: activations=True is for a model of minires, and this one is PyTorch's: "
-                                "leave it out")
+        if activations or edges is not None:
+            raise ArgumentError(f"record_gradients: {'activations' if activations else 'histograms'} are recorded of a model of "
+                                "minires alone, and this one is PyTorch's: leave the argument out")
         torch_recorder: Any = importlib.import_module("minires.recording.torch_recorder")
         return torch_recorder.TorchRecorder(model, optimizer, shortcut_flow, grad_scaler)
     if not isinstance(model, Module):
@@ -112,7 +121,7 @@ def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOp
         raise ArgumentError("record_gradients: grad_scaler is for a PyTorch model in mixed precision, and this model is one "
                             "of minires: leave it out")
     own_optimizer: Any = optimizer
-    return GradientRecorder(model, own_optimizer, shortcut_flow, activations)
+    return GradientRecorder(model, own_optimizer, shortcut_flow, activations, edges)
 
 
 OF_WEIGHTS = ("weight_grad_norm", "weight_norm", "update_ratio")
@@ -125,6 +134,7 @@ class RunningPass:
         self.arrived: list[Use] = []  # the uses whose gradients arrived, in that order
         self.of_uses: list[tuple[str, Use, str, Array]] = []  # (quantity, use, part of its output, number)
         self.of_weights: list[tuple[Key, Array]] = []
+        self.counts: list[tuple[list[tuple[Use, str | None]], Array]] = []  # those of a gradient, whose outputs' it is
         self.graph: PassGraph | None = None  # where what ran since the last pass has no place on a known graph
 
 
@@ -139,12 +149,13 @@ class GradientRecorder(BackwardHook):
     _frames_to_the_call = 4  # from a warning to the line that ran the module
 
     def __init__(self, model: Module, optimizer: Optimizer | None = None, shortcut_flow: bool = False,
-                 activations: bool = False) -> None:
+                 activations: bool = False, edges: np.ndarray | None = None) -> None:
         self.model = model
         self.optimizer: Optimizer | None = optimizer
         self.record: GradientRecord = GradientRecord()
         self._flow = ShortcutFlow() if shortcut_flow else None
         self._activations = activations
+        self._histograms = self.record.passes.histograms = None if edges is None else Histograms(edges)
         self._names = {id(module): name for name, module in model.named_modules()}
         self._modules = [module for name, module in model.named_modules() if name or shortcut_flow]
         shortcuts = [block.downsample for block in self._modules if isinstance(block, Block)]
@@ -340,6 +351,8 @@ class GradientRecorder(BackwardHook):
             one.graph.see(step.op, [use for use, _ in uses or ()])
         if uses is not None:
             self._note_arrival(one, uses, euclidean_norm(step.grad_output))
+            if self._histograms is not None:
+                one.counts.append((uses, count(step.grad_output, self._histograms.edges)))
 
     def _note_arrival(self, one, uses, norm):
         """In this pass, the gradient of a tensor has this norm, which the `uses` of modules [(use, part)] returned."""
@@ -402,6 +415,9 @@ class GradientRecorder(BackwardHook):
         numbers = PassNumbers()
         numbers.add(self._as_arrays(found))
         self.record.passes.add(numbers)
+        if self._histograms is not None:
+            self._histograms.add([(self._layout.column_name(use.name, number[use], part), counts)
+                                  for uses, counts in one.counts for use, part in _counted(uses)])
         self._awaits_update = True
 
     def _as_arrays(self, numbers):
@@ -435,6 +451,12 @@ class GradientRecorder(BackwardHook):
         """‖W - W before‖ / ‖W before‖, NaN where the weight was 0."""
         use_device_of(weight.data)
         return ratio(euclidean_norm(weight.data - before), euclidean_norm(before))
+
+
+def _counted(uses):
+    """[(use, part)] of the columns to which a gradient's counts belong: once to all of a use's tensors together."""
+    together = dict.fromkeys((use, "") for use, part in uses if part is not None)
+    return [*together, *[(use, part) for use, part in uses if part]]
 
 
 def _activations(outputs):

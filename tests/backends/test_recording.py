@@ -26,7 +26,7 @@ def record_of(here, there, steps=3):
     net.cell.to(here)
     net.head.to(there)
     optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-    with mr.record_gradients(net, optimizer, shortcut_flow=True, activations=True) as record:
+    with mr.record_gradients(net, optimizer, shortcut_flow=True, activations=True, histograms=True) as record:
         for seed in range(steps):
             optimizer.zero_grad()
             x = mr.Tensor(np.random.default_rng(seed).standard_normal((2, 4)).astype(np.float32)).to(here)
@@ -46,6 +46,7 @@ def test_a_net_on_two_devices_has_the_record_of_one(devices, most_on_device, cud
     assert record.select("cell").names == ["cell", "cell@2", "cell@3"]
     for quantity in ALL_QUANTITIES:
         np.testing.assert_allclose(record.values(quantity), expected.values(quantity), rtol=1e-5, err_msg=quantity)
+    np.testing.assert_array_equal(record.output_grad_counts, expected.output_grad_counts)
 
 
 def test_the_numbers_of_several_uses_come_to_the_host_in_one_transfer_a_pass(cuda):
