@@ -84,16 +84,29 @@ class Graph(Generic[Node]):
         return {node: above[node] + own[node] + moved[node] for node in self.order}
 
     def _moved(self, above: Mapping[Node, int], through: Mapping[Node, int]) -> dict[Node, int]:
-        """How far each node is moved to the right: with a path that starts at an input of its own, to where it joins."""
-        room: dict[Node, int] = {}  # how far a node could be moved without passing what follows it
+        """How far each node is moved to the right: with a path that starts at an input of its own, to where it joins.
+
+        As far as possible, so that no node moves further than what it follows, or passes what follows it.
+        """
+        moved = self._with_room({}, above, through)
+        while True:
+            before = dict(moved)
+            for node in self.order:
+                moved[node] = min([moved[node], *[moved[x] for x in self.before[node]]])
+            moved = self._with_room(moved, above, through)
+            if moved == before:
+                return moved
+
+    def _with_room(self, moved: Mapping[Node, int], above: Mapping[Node, int],
+                   through: Mapping[Node, int]) -> dict[Node, int]:
+        """The moves, where there are any, shortened such that no node passes what follows it; the last nodes stay."""
+        room: dict[Node, int] = dict(moved)
         for node in reversed(self.order):
+            room.setdefault(node, 0)
             for x in self.before[node]:
-                space = above[node] + room.get(node, 0) - through[x]
+                space = above[node] + room[node] - through[x]
                 room[x] = min(room[x], space) if x in room else space
-        moved: dict[Node, int] = {}
-        for node in self.order:
-            moved[node] = min([room.get(node, 0), *[moved[x] for x in self.before[node]]])
-        return moved
+        return room
 
 
 def _in_order(nodes: Sequence[Node], before: Mapping[Node, Sequence[Node]]) -> list[Node]:

@@ -134,6 +134,27 @@ def test_uses_and_tensors_of_a_tuple_have_histograms_and_those_of_a_module_are_s
         np.add(counts["cell"], counts["cell@2"]).tolist()
 
 
+class Same(nn.Module):
+    """One tensor, twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(3, 3)
+
+    def forward(self, x):
+        h = self.a(x)
+        return h, h
+
+
+def test_a_tensor_that_is_returned_twice_is_counted_once():
+    net = nn.Sequential(Same())
+    with mr.record_gradients(net, histograms=[1.0, 2.0]) as record:
+        one, other = net(vectors())
+        (one.sum() + other.sum()).backward()
+    assert {name: counts.sum() for name, counts in zip(record.names, record.output_grad_counts[0], strict=True)} == \
+        dict.fromkeys(["0.a", "0", "0[0]", "0[1]"], 12)
+
+
 def test_selections_and_stacks_have_them_too():
     net = models.flat_net(3, width=2)
     records = [record_of(net, images(seed)) for seed in range(2)]
@@ -173,10 +194,11 @@ def test_what_are_no_edges_is_refused(edges):
 
 
 def test_the_memory_of_a_pass_is_that_of_its_counts():
-    net = models.flat_net(20, width=2)
+    net = nn.Sequential(*[nn.Tanh() for _ in range(40)])
+    x = mr.Tensor(np.ones((2, 3)), requires_grad=True)
     with mr.record_gradients(net, histograms=True) as record:
         def run():
-            net(images()).sum().backward()
+            net(x).sum().backward()
             assert record.output_grad_norm.size  # so that the norms are in their table
         for _ in range(4):
             run()
