@@ -392,7 +392,8 @@ class GradientRecorder(BackwardHook):
         running = running_pass()
         one = self._passes.pop(running, None)
         self._only_pass = None
-        self._looks_at_graphs = any(other.graph is not None for other in self._passes.values())
+        if self._looks_at_graphs:
+            self._looks_at_graphs = any(other.graph is not None for other in self._passes.values())
         if one is not None and (one.of_uses or one.of_weights):
             self._add_row(one, [] if self._flow is None else self._flow.numbers(running))
 

@@ -99,7 +99,7 @@ class Layout:
             numbers: which one of its module each use is.
             before: what each use was computed from; None where nobody looked.
         """
-        is_new = self._note_before(numbers, before or {})
+        is_new = before is not None and self._note_before(numbers, before)
         for use in uses:
             if ((use.name, numbers[use]), use.parts) not in self._known:
                 break
