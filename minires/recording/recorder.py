@@ -100,16 +100,17 @@ def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOp
 
     Raises:
         DTypeError: `model` is no module, or `optimizer` is no optimizer.
-        ArgumentError: `shortcut_flow` or `activations` is neither True nor False, `histograms` neither that nor edges; or the
-            PyTorch model is one that cannot be recorded.
+        ArgumentError: `shortcut_flow` or `activations` is neither True nor False, `histograms` neither that nor edges; or
+            the PyTorch model is one that cannot be recorded.
     """
     shortcut_flow = flag("record_gradients", "shortcut_flow", shortcut_flow)
     activations = flag("record_gradients", "activations", activations)
     edges = checked_edges("record_gradients", histograms)
-    if isinstance(model, getattr(sys.modules.get("torch.nn"), "Module", ())):  # torch is there before a model of its own is
+    if isinstance(model, getattr(sys.modules.get("torch.nn"), "Module", ())):  # torch is there before its model
         if activations or edges is not None:
-            raise ArgumentError(f"record_gradients: {'activations' if activations else 'histograms'} are recorded of a model of "
-                                "minires alone, and this one is PyTorch's: leave the argument out")
+            what = "activations" if activations else "histograms"
+            raise ArgumentError(f"record_gradients: {what} are recorded of a model of minires alone, and this one is "
+                                "PyTorch's: leave the argument out")
         torch_recorder: Any = importlib.import_module("minires.recording.torch_recorder")
         return torch_recorder.TorchRecorder(model, optimizer, shortcut_flow, grad_scaler)
     if not isinstance(model, Module):
@@ -131,9 +132,10 @@ class RunningPass:
     """What has arrived so far in a backward pass: all arrays are 0-d, on the net's device."""
 
     def __init__(self) -> None:
-        self.arrived: list[Use] = []  # the uses whose gradients arrived, in that order
-        self.of_uses: list[tuple[str, Use, str, Array]] = []  # (quantity, use, part of its output, number)
-        self.of_weights: list[tuple[Key, Array]] = []
+        # norms of the gradients of tensors, in the order in which they arrived, each with the uses that returned the tensor
+        # and what part of their outputs it is: ([(use, part)], norm)
+        self.arrived: list[tuple[list[tuple[Use, str | None]], Array]] = []
+        self.of_weights: list[tuple[int, Array, Array]] = []  # (id of a weight, norm of its gradient, norm of itself)
         self.counts: list[tuple[list[tuple[Use, str | None]], Array]] = []  # those of a gradient, whose outputs' it is
         self.graph: PassGraph | None = None  # where what ran since the last pass has no place on a known graph
 
@@ -147,6 +149,7 @@ class GradientRecorder(BackwardHook):
     """
 
     _frames_to_the_call = 4  # from a warning to the line that ran the module
+    _has_arrays = True  # are the numbers of a pass 0-d arrays already?
 
     def __init__(self, model: Module, optimizer: Optimizer | None = None, shortcut_flow: bool = False,
                  activations: bool = False, edges: np.ndarray | None = None) -> None:
@@ -350,20 +353,9 @@ class GradientRecorder(BackwardHook):
         if one.graph is not None:
             one.graph.see(step.op, [use for use, _ in uses or ()])
         if uses is not None:
-            self._note_arrival(one, uses, euclidean_norm(step.grad_output))
+            one.arrived.append((uses, euclidean_norm(step.grad_output)))
             if self._histograms is not None:
                 one.counts.append((uses, count(step.grad_output, self._histograms.edges)))
-
-    def _note_arrival(self, one, uses, norm):
-        """In this pass, the gradient of a tensor has this norm, which the `uses` of modules [(use, part)] returned."""
-        last = None
-        for use, part in reversed(uses):  # the last to run first, as gradients arrive
-            one.arrived.append(use)
-            if part is not None and use is not last:  # else it returned one tensor twice
-                one.of_uses.append(("output_grad_norm", use, "", norm))
-            if part:
-                one.of_uses.append(("output_grad_norm", use, part, norm))
-            last = use
 
     def after_rebuild(self, op: Op, last: Op) -> None:
         """What returned a checkpointed part's output, a stage of a net say, returned that of the op which makes it now."""
@@ -379,13 +371,7 @@ class GradientRecorder(BackwardHook):
             return
         one = self._only_pass or self._passes.get(running_pass())
         if one is not None:
-            self._note_weight_norms(one, id(leaf), euclidean_norm(gradient), euclidean_norm(leaf.data))
-
-    def _note_weight_norms(self, one, place, gradient_norm, weight_norm):
-        """In this pass, a weight and its gradient have these norms; `place` is its id."""
-        _, keys = self._weights[place]
-        for quantity, norm in (("weight_grad_norm", gradient_norm), ("weight_norm", weight_norm)):
-            one.of_weights += [(key, norm) for key in keys[quantity]]
+            one.of_weights.append((id(leaf), euclidean_norm(gradient), euclidean_norm(leaf.data)))
 
     def end_of_pass(self) -> None:
         """Add the numbers of this pass; a pass through another model adds none."""
@@ -394,32 +380,45 @@ class GradientRecorder(BackwardHook):
         self._only_pass = None
         if self._looks_at_graphs:
             self._looks_at_graphs = any(other.graph is not None for other in self._passes.values())
-        if one is not None and (one.of_uses or one.of_weights):
+        if one is not None and (one.arrived or one.of_weights):
             self._add_row(one, [] if self._flow is None else self._flow.numbers(running))
 
     def _add_row(self, one, flow):
         """Add the numbers of a pass to the record; `flow` is what was measured at its shortcuts."""
-        uses = in_forward_order(one.arrived)
+        arrived, of_uses = _of_uses(one)
+        uses = in_forward_order(arrived)
         number = numbers_of(uses)
         self._layout.follow(uses, number, None if one.graph is None else one.graph.before)
         self._ran.clear()
         self._is_new = False
-        one.of_uses += [(quantity, use, "", norm) for quantity, use, norm in flow if use in number]
+        for quantity, use, norm in flow:
+            if use in number:
+                of_uses.append((quantity, use, "", norm))
         for use in uses if self._activations else ():
-            one.of_uses += [(quantity, use, part, number) for quantity, part, number in use.activations]
-        found = one.of_weights
-        for quantity, use, part, norm in one.of_uses:
+            of_uses += [(quantity, use, part, number) for quantity, part, number in use.activations]
+        found = self._of_weights(one)
+        for quantity, use, part, norm in of_uses:
             place = quantity, use.name, number[use], part
             if place not in self._keys:
                 self._keys[place] = quantity, self._layout.column_name(*place[1:])
             found.append((self._keys[place], norm))
         numbers = PassNumbers()
-        numbers.add(self._as_arrays(found))
+        numbers.add(found if self._has_arrays else self._as_arrays(found))
         self.record.passes.add(numbers)
         if self._histograms is not None:
             self._histograms.add([(self._layout.column_name(use.name, number[use], part), counts)
                                   for uses, counts in one.counts for use, part in _counted(uses)])
         self._awaits_update = True
+
+    def _of_weights(self, one):
+        """[(key, number)] of the weights whose gradients arrived."""
+        found = []
+        for weight, gradient_norm, weight_norm in one.of_weights:
+            keys = self._weights[weight][1]
+            for quantity, norm in (("weight_grad_norm", gradient_norm), ("weight_norm", weight_norm)):
+                for key in keys[quantity]:
+                    found.append((key, norm))
+        return found
 
     def _as_arrays(self, numbers):
         """[(key, number)] with the numbers as 0-d arrays of NumPy or CuPy: as they are."""
@@ -452,6 +451,21 @@ class GradientRecorder(BackwardHook):
         """‖W - W before‖ / ‖W before‖, NaN where the weight was 0."""
         use_device_of(weight.data)
         return ratio(euclidean_norm(weight.data - before), euclidean_norm(before))
+
+
+def _of_uses(one):
+    """(the uses whose gradients arrived, in that order; [(quantity, use, part of its output, number)] of them)."""
+    arrived, of_uses = [], []
+    for uses, norm in one.arrived:
+        last = None
+        for use, part in reversed(uses):  # the last to run first, as gradients arrive
+            arrived.append(use)
+            if part is not None and use is not last:  # else it returned one tensor twice
+                of_uses.append(("output_grad_norm", use, "", norm))
+            if part:
+                of_uses.append(("output_grad_norm", use, part, norm))
+            last = use
+    return arrived, of_uses
 
 
 def _counted(uses):

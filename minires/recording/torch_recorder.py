@@ -29,6 +29,7 @@ import torch
 
 from minires.errors import ArgumentError, StateError
 from minires.ops.shortcut import ShortcutAdd
+from minires.recording.pass_graph import PassGraph
 from minires.recording.recorder import GradientRecorder, RunningPass
 from minires.recording.torch_engine import (
     NO_PASS,
@@ -106,6 +107,7 @@ class TorchRecorder(GradientRecorder):
     """
 
     _frames_to_the_call = 6
+    _has_arrays = False
 
     def __init__(self, model: Any, optimizer: Any = None, shortcut_flow: bool = False, grad_scaler: Any = None) -> None:
         check_model(model)
@@ -120,6 +122,7 @@ class TorchRecorder(GradientRecorder):
         self._outer: dict[int, int] = {}  # a backward pass that a checkpoint runs inside another -> that one
         self._handles: list[Any] = []  # of the hooks on modules, weights and the optimizer
         self._watched_weights: set[int] = set()  # ids of those that have a hook
+        self._before: dict[Use, dict[Use, None]] = {}  # what uses were computed from, of those that are new
         self._has_run = False  # has any module of the model run?
         self._torch_flow: TorchFlow | None = None
         if shortcut_flow:
@@ -235,7 +238,10 @@ class TorchRecorder(GradientRecorder):
             if outer == NO_PASS:  # else others have run before it: its place is known at the end of the pass
                 self._layout.append(use)
         for part, tensor in outputs:
-            self._hook_on(tensor, outer).uses.append((use, part))
+            hook = self._hook_on(tensor, outer)
+            if self._is_new:
+                self._note_before(use, [other for other, _ in hook.uses] or self._uses_before(tensor.grad_fn))
+            hook.uses.append((use, part))
         weight = own_weight(module)
         if weight is not None:
             self._note_weight(weight, use.name)
@@ -255,6 +261,37 @@ class TorchRecorder(GradientRecorder):
             own_name = f"{name}.shortcut_add{i + 1}" if name else f"shortcut_add{i + 1}"
             self._layout.know(own_name, ShortcutAdd, False, False)
             flow.watch(shortcut, Use(own_name, None if self._is_rebuilding() else (time, i + 1)), is_numbered=True)
+
+    def _note_before(self, use, others):
+        """A use was computed from others that ran before it; None where a checkpoint hides some of them."""
+        if use.time is not None and others is not None:
+            earlier = [other for other in others if other.time is not None and other.time < use.time]
+            self._before.setdefault(use, {}).update(dict.fromkeys(earlier))
+
+    def _uses_before(self, node):
+        """The uses that returned the tensors from which a node of PyTorch's graph was computed, none between; or None."""
+        found, seen, ahead = [], set(), list(node.next_functions)
+        while ahead:
+            node, output_nr = ahead.pop()
+            if node is None or (node, output_nr) in seen:
+                continue
+            seen.add((node, output_nr))
+            hook = node.metadata.get(self, {}).get(output_nr)
+            if hook is not None:
+                found += [use for use, _ in hook.uses]
+            elif node.name() == "CheckpointFunctionBackward":  # what it holds will run in the backward pass
+                return None
+            else:
+                ahead += node.next_functions
+        return found
+
+    def _graph_of(self, one):
+        """What is known of the uses that a pass has reached."""
+        graph, reached = PassGraph(), {use for uses, _ in one.arrived for use, _ in uses}
+        for use in reached & self._before.keys():
+            graph.before[use] = {other: None for other in self._before[use] if other in reached}
+        self._before.clear()
+        return graph
 
     def _hook_on(self, tensor, outer):
         """The hook on a tensor, one for all the modules that return it, such as a block and the last layer in it."""
@@ -288,7 +325,7 @@ class TorchRecorder(GradientRecorder):
         if self._is_open:
             if hook.outer != NO_PASS:
                 self._outer[current_pass()] = hook.outer
-            self._note_arrival(self._running_pass(), hook.uses, euclidean_norm(gradient))
+            self._running_pass().arrived.append((hook.uses, euclidean_norm(gradient)))
 
     def weight_gradient(self, place: int, gradient: torch.Tensor) -> None:
         """The gradient that this pass brings to a weight is complete; or a part of it, in a pass inside this one."""
@@ -314,10 +351,10 @@ class TorchRecorder(GradientRecorder):
             del one.terms[fork]
             one.flow += measured(fork, terms)
             if fork.is_numbered:
-                one.arrived.append(fork.use)
+                one.arrived.append(([(fork.use, None)], None))
 
     def _note_weight_gradient(self, one, place, gradient):
-        self._note_weight_norms(one, place, euclidean_norm(gradient), euclidean_norm(self._weights[place][0]))
+        one.of_weights.append((place, euclidean_norm(gradient), euclidean_norm(self._weights[place][0])))
 
     def _add_sums(self, one: Any) -> None:
         """The parts of these gradients are there; of one that seemed to be whole before, nothing is known."""
@@ -325,8 +362,7 @@ class TorchRecorder(GradientRecorder):
             if place not in one.complete:
                 self._note_weight_gradient(one, place, gradient)
                 continue
-            mixed = {key for keys in self._weights[place][1].values() for key in keys}
-            one.of_weights = [(key, norm) for key, norm in one.of_weights if key not in mixed]
+            one.of_weights = [norms for norms in one.of_weights if norms[0] != place]
             name = self._weights[place][1]["weight_norm"][0][1]
             if name not in self._warned:
                 self._warned.add(name)
@@ -349,7 +385,9 @@ class TorchRecorder(GradientRecorder):
         self._outer = {inner: outer for inner, outer in self._outer.items() if outer != number}
         if one is not None and self._is_open:
             self._add_sums(one)
-            if one.of_uses or one.of_weights:
+            if one.arrived or one.of_weights:
+                if self._is_new:
+                    one.graph = self._graph_of(one)
                 self._add_row(one, one.flow)
 
     def _as_arrays(self, numbers):

@@ -7,7 +7,7 @@ one that is called in a loop with a `backward()` each has one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from minires.arrays.backend import Array
@@ -40,10 +40,10 @@ def in_forward_order(arrived: list[Use]) -> list[Use]:
             the only one known where a checkpoint ran its part again, in the backward pass.
     """
     uses = list(dict.fromkeys(reversed(arrived)))
-    times = [use.time for use in uses if use.time is not None]
-    if len(times) < len(uses):
-        return uses
-    return [use for _, use in sorted(zip(times, uses, strict=True), key=itemgetter(0))]
+    for use in uses:
+        if use.time is None:
+            return uses
+    return sorted(uses, key=attrgetter("time"))
 
 
 def numbers_of(uses: list[Use]) -> dict[Use, int]:

@@ -14,6 +14,14 @@ def one_torch_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def same_weights_in_each_run():
+    """What PyTorch draws in a test does not depend on the tests before it."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
 def dtype(request):
     """Each test that asks for it runs in both precisions."""
