@@ -416,8 +416,9 @@ def _draw_line(ax, record, quantity, label, style, entries):
 
 def _draw_band(ax, x, least, largest, colour, alpha):
     """From the least to the largest; between two gaps a band has no width, and is a bar."""
-    ax.fill_between(x, least, largest, color=colour, alpha=alpha, linewidth=0)
     lonely = _lonely(least)
+    if (np.isfinite(least) & ~lonely).any():  # not for bars alone: the axis of a single number would have no height
+        ax.fill_between(x, least, largest, color=colour, alpha=alpha, linewidth=0)
     if lonely.any():
         ax.vlines(x[lonely], least[lonely], largest[lonely], color=colour, alpha=min(1, 2.5 * alpha), linewidth=3)
 

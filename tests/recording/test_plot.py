@@ -180,6 +180,14 @@ def test_stacked_seeds_are_a_band():
     assert len(ax.collections) == 1
 
 
+@pytest.mark.parametrize("value", [3.893635434478787, 6.045044187128775, 1 / 3, 0.7])
+def test_a_single_number_of_several_passes_has_an_axis_around_it(value):
+    ax = mr.plot.gradient_norms(table([value], [0.0]))
+    ax.figure.canvas.draw()
+    least, largest = ax.get_ylim()
+    assert least < 0.99 * value < 1.01 * value < largest
+
+
 def test_two_passes_have_a_band_and_one_has_none():
     assert len(mr.plot.gradient_norms(table([1.0, 2.0], [3.0, 4.0])).collections) == 1
     assert list(mr.plot.gradient_norms(table([1.0, 2.0])).collections) == []
