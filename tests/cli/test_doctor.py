@@ -118,7 +118,7 @@ def test_devices_are_listed_with_their_memory():
         count = cupy.cuda.runtime.getDeviceCount()
     found = lines(report)
     assert list(found)[len(FACTS):] == [f"cuda:{index}" for index in range(count)]
-    assert "GiB of memory" in found["cuda:0"]
+    assert "8.0 GiB of memory, 8.0 GiB free" in found["cuda:0"]  # what the double has
     assert "A GPU: can be used" in report
 
 

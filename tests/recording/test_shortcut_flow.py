@@ -376,6 +376,27 @@ def test_without_the_option_nothing_is_recorded_of_it():
     assert not record.has_flow
 
 
+class ActivatedFirst(nn.Module):
+    """y + Linear(y) of y = max(x, 0): the ways part behind an op of the module, which has no op before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3, generator=np.random.default_rng(0))
+
+    def forward(self, x):
+        y = ops.relu(x)
+        return ops.shortcut_add(self.linear(y), y)
+
+
+def test_both_terms_reach_an_input_that_is_a_leaf_through_the_ops_before_the_ways_part():
+    x = mr.Tensor(np.array([[1.0, -2.0, 3.0]]), requires_grad=True)
+    net = nn.Sequential(ActivatedFirst()).astype(np.float64)
+    with mr.record_gradients(net, shortcut_flow=True) as record:
+        net(x).sum().backward()
+    assert record.select("0").values("flow_together")[0, 0] == pytest.approx(np.linalg.norm(x.grad))
+    assert record.select("0").values("flow_through_shortcut")[0, 0] == pytest.approx(math.sqrt(2))  # of two positive ones
+
+
 def test_where_the_blocks_input_wants_no_gradient_there_is_no_flow():
     net = nn.Sequential(BasicBlock(1, 1), BasicBlock(1, 1), nn.Flatten(), nn.Linear(64, 3)).astype(np.float64)
     assert list(flow_of(net, images())["flow_together"]) == ["1"]

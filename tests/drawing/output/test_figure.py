@@ -228,6 +228,13 @@ def test_shortcuts_one_after_the_other_share_a_lane_and_nested_ones_do_not():
     assert lanes(mr.draw(nested())) == {0, 1}
 
 
+def test_a_column_is_as_high_as_it_has_rows(drawn):
+    for drawing in drawn[1]:
+        layout = drawing.geometry.layout
+        for column, height in enumerate(layout.heights):
+            assert height == 1 + max(spot.row for spot in layout.spots.values() if spot.column == column)
+
+
 def test_lanes_side_by_side_never_touch(drawn):
     """The upright parts of two arrows past the layers have a distance, or are one above the other."""
     for drawing in drawn[1]:
