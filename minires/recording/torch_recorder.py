@@ -304,7 +304,7 @@ class TorchRecorder(GradientRecorder):
     def _is_layer(self, module):
         """Is its weight a kernel or a matrix? One that is computed anew for each forward, by a parametrization, counts."""
         if id(module) not in self._is_layer_of:
-            weight = getattr(module, "weight", None)
+            weight: Any = getattr(module, "weight", None)
             self._is_layer_of[id(module)] = isinstance(weight, torch.Tensor) and weight.ndim >= 2
         return self._is_layer_of[id(module)]
 

@@ -304,11 +304,12 @@ def test_a_name_that_nothing_has_raises_and_lists_near_ones(net, stops, capsys):
 
 
 def test_of_many_nets_the_first_are_named_and_the_others_counted():
-    nets = [nn.Sequential(*[nn.Linear(2, 2) for _ in range(depth)]) for depth in range(1, 8)]
-    with pytest.raises(mr.UnknownNameError, match=r"what ran is a Sequential of 1 conv.* of 5 convolutions and linear layers "
-                                                  r"and 2 more$"), mr.debug.break_at("layer9"):
-        for net in nets:
-            net(tensor([[1.0, 2.0]])).sum().backward()
+    stop = mr.debug.break_at("layer9").__enter__()
+    for depth in range(1, 8):
+        net = nn.Sequential(*[nn.Linear(2, 2) for _ in range(depth)])
+        net(tensor([[1.0, 2.0]])).sum().backward()
+    with pytest.raises(mr.UnknownNameError, match=r"ran is a Sequential of 1 .* of 5 convolutions and linear layers and 2 more$"):
+        stop.__exit__(None, None, None)
 
 
 def test_of_a_part_that_runs_no_op_itself_the_layers_below_are_listed(net):
