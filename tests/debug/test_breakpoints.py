@@ -308,7 +308,7 @@ def test_of_many_nets_the_first_are_named_and_the_others_counted():
     for depth in range(1, 8):
         net = nn.Sequential(*[nn.Linear(2, 2) for _ in range(depth)])
         net(tensor([[1.0, 2.0]])).sum().backward()
-    with pytest.raises(mr.UnknownNameError, match=r"is a Sequential of 1 .* of 5 convolutions and linear layers and 2 more$"):
+    with pytest.raises(mr.UnknownNameError, match=r"a Sequential of 1 .* of 5 convolutions and linear layers and 2 more$"):
         stop.__exit__(None, None, None)
 
 
