@@ -3,13 +3,13 @@
 Importing it imports NumPy and nothing slow: matplotlib comes with the first use of `mr.plot`, CuPy with the first
 `.to("cuda")`.
 """
-import difflib
 import importlib
 from typing import TYPE_CHECKING
 
 from minires.engine.tensor import Tensor  # first, as its file holds the package's one import cycle
 
 from minires import data, debug, models, nn, ops, optim  # isort: skip
+from minires.arguments import attribute_error
 from minires.arrays.threads import get_threads, set_threads
 from minires.debug.anomaly import detect_anomaly
 from minires.debug.description import describe
@@ -100,8 +100,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for one that this gi
         """Import `mr.plot`, and matplotlib with it, when it is first used (PEP 562)."""
         if name == "plot":
             return importlib.import_module("minires.recording.plot")
-        near = difflib.get_close_matches(name, __all__, n=1)
-        raise AttributeError(f"module 'minires' has no attribute {name!r}{f': did you mean {near[0]}?' if near else ''}")
+        raise attribute_error("minires", name, __all__)
 
 
 def __dir__() -> list[str]:

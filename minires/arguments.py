@@ -137,6 +137,14 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def attribute_error(module: str, name: str, known: Iterable[str]) -> AttributeError:
+    """The error of a module that is asked for a name which it has not: the nearest one, and the page that lists all."""
+    by_letters = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(name.casefold(), by_letters, n=1)
+    hint = f": did you mean {by_letters[near[0]]}?" if near else "."
+    return AttributeError(f"module {module!r} has no attribute {name!r}{hint} docs/what_there_is.md lists what there is")
+
+
 def _family_and_number(name):
     """"resnet20" as ("resnet", 20); None where no number is at the end, or one too long to mean anything."""
     family = name.rstrip("0123456789")

@@ -1,4 +1,7 @@
 """Modules: layers with parameters, and what holds them together."""
+from typing import TYPE_CHECKING
+
+from minires.arguments import attribute_error
 from minires.nn import init
 from minires.nn.activation import (
     ELU,
@@ -32,3 +35,9 @@ __all__ = [
     "ModuleDict", "ModuleList", "MultiheadAttention", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "Sigmoid",
     "Softmax", "Softplus", "Tanh", "Upsample", "checkpoint", "init",
 ]
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that this gives
+
+    def __getattr__(name):
+        raise attribute_error("minires.nn", name, __all__)

@@ -1,4 +1,7 @@
 """The ops: functions on tensors. Each is a class with `forward` and `backward` on raw arrays, one file a family."""
+from typing import TYPE_CHECKING
+
+from minires.arguments import attribute_error
 from minires.ops.activation import relu, sigmoid, tanh
 from minires.ops.arithmetic import add, divide, matmul, multiply, negate, power, subtract
 from minires.ops.conversion import cast, to_device
@@ -30,3 +33,9 @@ __all__ = [
     "shortcut_add", "sigmoid", "silu", "softmax", "softplus", "split", "sqrt", "stack", "subtract", "sum", "tanh",
     "to_device", "transpose", "upsample", "where", "zero_pad_shortcut",
 ]
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that this gives
+
+    def __getattr__(name):
+        raise attribute_error("minires.ops", name, __all__)
