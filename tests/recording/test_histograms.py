@@ -242,6 +242,12 @@ def test_a_map_shows_the_share_of_each_bin_and_rows_apart_for_zeros_and_what_is_
     assert ax.images[0].colorbar.ax.get_ylabel() == "share of a layer's elements"
 
 
+def test_a_map_without_rows_apart_ends_where_its_bins_do():
+    ax = mr.plot.gradient_histograms(record_with([[0, 0, 3, 5, 0, 0]], [1e-2, 1e-1, 1.0]))
+    left, right, bottom, top = ax.images[0].get_extent()
+    assert (*ax.get_xlim(), *ax.get_ylim()) == (left, right, bottom, top)
+
+
 def test_what_lies_below_or_above_all_edges_has_rows_that_say_so():
     ax = mr.plot.gradient_histograms(record_with([[0, 7, 1, 0, 2, 0]], [1e-2, 1e-1, 1.0]))
     assert ticks_of(ax) == ["< 0.01", "0.1", "≥ 1"]
