@@ -232,11 +232,11 @@ def main():
     mutants = [mutant for mutant, _ in zip(mutants_by_hash(), range(arguments.sample), strict=False)][arguments.skip:]
     if not mutants:
         sys.exit("there is no mutant: nothing was tried")
-    alive = []
-    for i, (mutant, noticed, seconds) in enumerate(judged(mutants, Judges(arguments.data_file), arguments.workers), 1):
-        print(f"{i:4}/{len(mutants)} {'noticed' if noticed else 'ALIVE  '} {seconds:6.1f} s  {mutant}", flush=True)
-        alive += [] if noticed else [str(mutant)]
-    unlisted = [line for line in alive if line not in may_live]
+    unlisted, tried = [], [mutant for mutant in mutants if str(mutant) not in may_live]  # no tests are run for the others
+    for i, (mutant, noticed, seconds) in enumerate(judged(tried, Judges(arguments.data_file), arguments.workers), 1):
+        print(f"{i:4}/{len(tried)} {'noticed' if noticed else 'ALIVE  '} {seconds:6.1f} s  {mutant}", flush=True)
+        unlisted += [] if noticed else [str(mutant)]
+    alive = unlisted + [str(mutant) for mutant in mutants if str(mutant) in may_live]
     noticed = len(mutants) - len(alive)
     print(f"{noticed} of {len(mutants)} mutants were noticed; {len(alive)} live, {len(unlisted)} of which are not listed")
     for line in unlisted:
