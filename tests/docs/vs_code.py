@@ -12,7 +12,7 @@ from pathlib import Path
 
 import minires
 
-PATIENCE = 60  # seconds
+PATIENCE = 300  # seconds
 
 
 class VSCode:
