@@ -56,6 +56,11 @@ def test_summary_prints_the_published_number_of_parameters(capsys):
     assert "parameters: 269,722" in out
 
 
+def test_the_smallest_image_has_a_summary(capsys):
+    status, out, _ = run(capsys, "summary", "resnet20", "--size", "1")
+    assert (status, "multiply-adds" in out) == (0, True)
+
+
 @pytest.mark.parametrize("arguments", [("summary", "resnet20", "--size", "0"), ("summary", "resnet20", "--size", "9" * 20),
                                        ("fly",), ()])
 def test_wrong_usage_ends_with_status_2(arguments):
