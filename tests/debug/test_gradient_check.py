@@ -1,4 +1,5 @@
 """gradcheck itself: it passes what is right, catches what is wrong, and says so where it cannot tell."""
+import contextlib
 import re
 
 import numpy as np
@@ -519,3 +520,11 @@ def test_a_module_whose_backward_raises_keeps_its_gradients(monkeypatch):
 def test_inputs_are_a_list_after_the_function(function, inputs, got):
     with pytest.raises(DTypeError, match=rf"gradcheck: got {got}, expected a function and a list of its inputs"):
         mr.gradcheck(function, inputs)
+
+
+@pytest.mark.parametrize(("share", "is_wrong"), [(0.009, False), (0.015, True)])
+def test_what_is_a_little_more_than_tolerated_is_wrong(share, is_wrong):
+    expectation = pytest.raises(mr.GradcheckError) if is_wrong else contextlib.nullcontext()
+    with expectation:
+        x = mr.Tensor(np.array([1.0, -3.0]), requires_grad=True)
+        mr.gradcheck(custom(lambda x: 2 * x, lambda x: 2 * (1 + share)), [x], rtol=0.01, atol=1e-9)
