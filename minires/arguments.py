@@ -195,6 +195,11 @@ def random_generator(owner: str, value: Any) -> np.random.Generator:
     return instance(owner, "generator", value, np.random.Generator, "a np.random.Generator: np.random.default_rng(seed)")
 
 
+def given_or_new_generator(owner: str, generator: np.random.Generator | None) -> np.random.Generator:
+    """The generator, or a new one that nothing seeds where it is None; else a DTypeError."""
+    return np.random.default_rng() if generator is None else random_generator(owner, generator)
+
+
 def function(owner: str, argument: str, value: Any, expected: str = "a function") -> Callable[..., Any]:
     """`value`, which can be called, or a DTypeError. An error that its own call raises is the caller's."""
     if not callable(value):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minires import ops
-from minires.arguments import flag, instance, random_generator, whole_number
+from minires.arguments import flag, given_or_new_generator, instance, whole_number
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, ShapeError
 from minires.nn import init
@@ -44,7 +44,7 @@ class MultiheadAttention(Module):
             raise ArgumentError(f"MultiheadAttention: embed_dim {embed_dim} cannot be split into {num_heads} heads: "
                                 "num_heads must divide it")
         has_bias = flag("MultiheadAttention", "bias", bias)
-        generator = np.random.default_rng() if generator is None else random_generator("MultiheadAttention", generator)
+        generator = given_or_new_generator("MultiheadAttention", generator)
         self.q_proj: Linear = Linear(self.embed_dim, self.embed_dim, has_bias)
         self.k_proj: Linear = Linear(self.embed_dim, self.embed_dim, has_bias)
         self.v_proj: Linear = Linear(self.embed_dim, self.embed_dim, has_bias)

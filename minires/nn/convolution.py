@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from minires import ops
-from minires.arguments import IntOrPair, flag, pair, random_generator, whole_number
+from minires.arguments import IntOrPair, flag, given_or_new_generator, pair, whole_number
 from minires.arrays.backend import MaybeNone
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError
@@ -44,7 +44,7 @@ class Conv2d(Module):
         shape = (out_channels, in_channels // groups, *self.kernel_size)  # (O, C / groups, KH, KW)
         self.weight: Tensor = Tensor(np.empty(shape, np.float32), requires_grad=True)
         has_bias = flag("Conv2d", "bias", bias)
-        init.he_normal_(self.weight, np.random.default_rng() if generator is None else random_generator("Conv2d", generator))
+        init.he_normal_(self.weight, given_or_new_generator("Conv2d", generator))
         self.bias: Tensor | MaybeNone = Tensor(np.zeros(out_channels, np.float32), requires_grad=True) if has_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class Conv1d(Module):
         shape = (out_channels, in_channels // groups, kernel_size)  # (O, C / groups, K)
         self.weight: Tensor = Tensor(np.empty(shape, np.float32), requires_grad=True)
         has_bias = flag("Conv1d", "bias", bias)
-        init.he_normal_(self.weight, np.random.default_rng() if generator is None else random_generator("Conv1d", generator))
+        init.he_normal_(self.weight, given_or_new_generator("Conv1d", generator))
         self.bias: Tensor | MaybeNone = Tensor(np.zeros(out_channels, np.float32), requires_grad=True) if has_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class ConvTranspose2d(Module):
         shape = (in_channels, out_channels // groups, *self.kernel_size)  # (C, O / groups, KH, KW)
         self.weight: Tensor = Tensor(np.empty(shape, np.float32), requires_grad=True)
         has_bias = flag("ConvTranspose2d", "bias", bias)
-        generator = np.random.default_rng() if generator is None else random_generator("ConvTranspose2d", generator)
+        generator = given_or_new_generator("ConvTranspose2d", generator)
         init.normal_(self.weight, generator, std=math.sqrt(2 / self.fan_in))
         self.bias: Tensor | MaybeNone = Tensor(np.zeros(out_channels, np.float32), requires_grad=True) if has_bias else None
 

@@ -3,7 +3,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minires import ops
-from minires.arguments import random_generator, whole_number
+from minires.arguments import given_or_new_generator, whole_number
 from minires.engine.tensor import Tensor
 from minires.nn import init
 from minires.nn.module import Module
@@ -31,7 +31,7 @@ class Embedding(Module):
         self.num_embeddings: int = whole_number("Embedding", "num_embeddings", num_embeddings)
         self.embedding_dim: int = whole_number("Embedding", "embedding_dim", embedding_dim)
         self.weight: Tensor = Tensor(np.empty((self.num_embeddings, self.embedding_dim), np.float32), requires_grad=True)
-        generator = np.random.default_rng() if generator is None else random_generator("Embedding", generator)
+        generator = given_or_new_generator("Embedding", generator)
         init.normal_(self.weight, generator, std=1.0)
 
     def forward(self, indices: ArrayLike) -> Tensor:

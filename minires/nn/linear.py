@@ -2,7 +2,7 @@
 import numpy as np
 
 from minires import ops
-from minires.arguments import flag, random_generator, whole_number
+from minires.arguments import flag, given_or_new_generator, whole_number
 from minires.arrays.backend import MaybeNone
 from minires.engine.tensor import Tensor
 from minires.nn import init
@@ -31,7 +31,7 @@ class Linear(Module):
         self.out_features: int = whole_number("Linear", "out_features", out_features)
         self.weight: Tensor = Tensor(np.empty((out_features, in_features), np.float32), requires_grad=True)
         has_bias = flag("Linear", "bias", bias)
-        init.he_normal_(self.weight, np.random.default_rng() if generator is None else random_generator("Linear", generator))
+        init.he_normal_(self.weight, given_or_new_generator("Linear", generator))
         self.bias: Tensor | MaybeNone = Tensor(np.zeros(out_features, np.float32), requires_grad=True) if has_bias else None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Dropout: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov 2014 (JMLR 15)."""
 import numpy as np
 
-from minires.arguments import flag, number, random_generator
+from minires.arguments import flag, given_or_new_generator, number
 from minires.arrays.backend import Array, array_module
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
@@ -28,7 +28,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: np.rand
         ArgumentError: p is not from 0 to 1, or `training` neither True nor False.
         DTypeError: x is no tensor, or `generator` none of NumPy's.
     """
-    op = Dropout(p, np.random.default_rng() if generator is None else random_generator("dropout", generator))
+    op = Dropout(p, given_or_new_generator("dropout", generator))
     if not isinstance(x, Tensor):
         raise DTypeError(f"dropout: expected a tensor, got {type(x).__name__}: wrap arrays in mr.Tensor(…)")
     return op(x) if flag("dropout", "training", training) and op.p > 0 else x
