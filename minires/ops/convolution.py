@@ -44,6 +44,12 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: IntOrP
     return Conv2d(stride, padding, dilation, groups)(x, weight, bias)
 
 
+def group_slices(weight: Array, groups: int) -> list[tuple[slice, slice]]:
+    """For each group, its part of the weight's first axis, and the channels that the second axis stands for, as slices."""
+    each, own = len(weight) // groups, weight.shape[1]
+    return [(slice(g * each, (g + 1) * each), slice(g * own, (g + 1) * own)) for g in range(groups)]
+
+
 class Conv2d(Op):
     """y[n, o, i, j] = bias[o] + Σ x_padded[n, c, i·SH + kh·DH, j·SW + kw·DW] weight[o, c, kh, kw] over c, kh, kw.
 
@@ -66,7 +72,7 @@ class Conv2d(Op):
         self.saved = x, weight, g
         x_padded = xp.pad(x, ((0, 0), (0, 0), (g.top, g.bottom), (g.left, g.right)))
         y = xp.zeros((len(x), len(weight), g.OH, g.OW), dtype=xp.result_type(x, weight))
-        for outs, ins in self.group_slices(weight):                              # of each group, its O and its C
+        for outs, ins in group_slices(weight, self.groups):                      # of each group, its O and its C
             for i in range(g.OH):
                 for j in range(g.OW):
                     for kh in range(g.KH):
@@ -107,11 +113,6 @@ class Conv2d(Op):
         dbias = sum_over(dy, (0, 2, 3))                                          # (N, O, OH, OW) -> (O,)
         return dx, dweight, dbias
 
-    def group_slices(self, weight: Array) -> list[tuple[slice, slice]]:
-        """For each group, its kernels and its input channels, as slices."""
-        each, own = len(weight) // self.groups, weight.shape[1]
-        return [(slice(g * each, (g + 1) * each), slice(g * own, (g + 1) * own)) for g in range(self.groups)]
-
     # ---- the fast form
 
     def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
@@ -122,7 +123,7 @@ class Conv2d(Op):
             y = self.forward_of_group(xp, x, weight, g)                          # (N, OH, OW, O)
         else:
             y = xp.concatenate([self.forward_of_group(xp, x[:, ins], weight[outs], g)
-                                for outs, ins in self.group_slices(weight)], axis=3)
+                                for outs, ins in group_slices(weight, self.groups)], axis=3)
         if bias is not None:
             y += bias                                                            # (N, OH, OW, O) + (O,)
         return y.transpose(0, 3, 1, 2)                                           # (N, OH, OW, O) -> (N, O, OH, OW)
@@ -140,7 +141,7 @@ class Conv2d(Op):
             dx, dweight = self.backward_of_group(xp, x, weight, dy, g)
         else:
             parts = [self.backward_of_group(xp, x[:, ins], weight[outs], dy[:, outs], g)
-                     for outs, ins in self.group_slices(weight)]
+                     for outs, ins in group_slices(weight, self.groups)]
             dx = xp.concatenate([dx for dx, _ in parts], axis=1) if self.needs_grad[0] else None
             dweight = xp.concatenate([dweight for _, dweight in parts]) if self.needs_grad[1] else None
         dbias = sum_over(dy, (0, 2, 3)) if self.needs_grad[2] else None           # (N, O, OH, OW) -> (O,)

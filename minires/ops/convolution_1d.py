@@ -5,7 +5,7 @@ from minires.arrays.sums import sum_over
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import ShapeError
-from minires.ops.convolution import Conv2d
+from minires.ops.convolution import Conv2d, group_slices
 
 
 def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0, dilation: int = 1,
@@ -54,7 +54,7 @@ class Conv1d(Op):
         S, P, D = self.stride, self.padding, self.dilation
         x_padded = xp.pad(x, ((0, 0), (0, 0), (P, P)))
         y = xp.zeros((len(x), O, self.output_length(x, K)), dtype=xp.result_type(x, weight))
-        for outs, ins in self.group_slices(weight):                              # of each group, its O and its C
+        for outs, ins in group_slices(weight, self.groups):                      # of each group, its O and its C
             for i in range(y.shape[2]):
                 for k in range(K):
                     y[:, outs, i] += x_padded[:, ins, i * S + k * D] @ weight[outs, :, k].T      # (N, C) @ (C, O)
@@ -85,11 +85,6 @@ class Conv1d(Op):
         dx = dx_padded[:, :, P:P + x.shape[2]]                                   # -> (N, C, L)
         dbias = sum_over(dy, (0, 2))                                             # (N, O, OL) -> (O,)
         return dx, dweight, dbias
-
-    def group_slices(self, weight: Array) -> list[tuple[slice, slice]]:
-        """For each group, its kernels and its input channels, as slices."""
-        each, own = len(weight) // self.groups, weight.shape[1]
-        return [(slice(g * each, (g + 1) * each), slice(g * own, (g + 1) * own)) for g in range(self.groups)]
 
     # ---- the fast form
 

@@ -9,6 +9,7 @@ from minires.arrays.sums import sum_over
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
 from minires.errors import ArgumentError, ShapeError
+from minires.ops.convolution import group_slices
 from minires.ops.kernels.correlation import correlate, input_gradient, weight_gradient
 from minires.ops.kernels.geometry import Geometry
 
@@ -70,7 +71,7 @@ class ConvTranspose2d(Op):
         N, _, H, W = x.shape
         padded_size = g.top + g.OH + g.bottom, g.left + g.OW + g.right
         y_padded = xp.zeros((N, self.output_channels(weight), *padded_size), dtype=xp.result_type(x, weight))
-        for ins, outs in self.group_slices(weight):                              # of each group, its C and its O
+        for ins, outs in group_slices(weight, self.groups):                      # of each group, its C and its O
             for i in range(H):
                 for j in range(W):
                     for kh in range(g.KH):
@@ -110,11 +111,6 @@ class ConvTranspose2d(Op):
         dbias = sum_over(dy, (0, 2, 3))                                          # (N, O, OH, OW) -> (O,)
         return dx, dweight, dbias
 
-    def group_slices(self, weight: Array) -> list[tuple[slice, slice]]:
-        """For each group, its input channels and the output channels that it makes, as slices."""
-        own, each = len(weight) // self.groups, weight.shape[1]
-        return [(slice(g * own, (g + 1) * own), slice(g * each, (g + 1) * each)) for g in range(self.groups)]
-
     # ---- the fast form
 
     def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
@@ -123,7 +119,7 @@ class ConvTranspose2d(Op):
         self.saved = x, weight, g
         x = x.astype(xp.result_type(x, weight), copy=False)
         parts = []
-        for ins, _ in self.group_slices(weight):
+        for ins, _ in group_slices(weight, self.groups):
             pixels = xp.ascontiguousarray(x[:, ins].transpose(0, 2, 3, 1))       # (N, C, H, W) -> (N, H, W, C)
             shape = len(x), g.OH, g.OW, weight.shape[1]                          # (N, OH, OW, O)
             parts.append(input_gradient(xp, shape, weight[ins], pixels, self.of_conv2d(x, g)))
@@ -137,7 +133,7 @@ class ConvTranspose2d(Op):
         x, weight, g = self.saved
         x = x.astype(dy.dtype, copy=False)
         parts = [self.backward_of_group(xp, x[:, ins], weight[ins], dy[:, outs], self.of_conv2d(x, g))
-                 for ins, outs in self.group_slices(weight)]
+                 for ins, outs in group_slices(weight, self.groups)]
         dx = xp.concatenate([dx for dx, _ in parts], axis=1) if self.needs_grad[0] else None
         dweight = xp.concatenate([dweight for _, dweight in parts]) if self.needs_grad[1] else None
         dbias = sum_over(dy, (0, 2, 3)) if self.needs_grad[2] else None           # (N, O, OH, OW) -> (O,)
