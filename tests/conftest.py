@@ -1,6 +1,7 @@
 """What all tests share."""
 import gc
 import signal
+import sys
 
 import matplotlib
 import pytest
@@ -47,6 +48,18 @@ def pytest_addoption(parser):
                      help="a skipped test fails the run: for CI, where everything that a test needs is installed")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """All tests are shared out among the cores, where pytest-xdist is and nobody asked for another number of processes.
+
+    Those of a named file are not, and none where a debugger or `coverage run` watches this process, which runs them then.
+    """
+    asked_for_all = config.args_source is config.ArgsSource.TESTPATHS and config.getoption("numprocesses", 0) is None
+    if asked_for_all and not hasattr(config, "workerinput") and sys.gettrace() is None:
+        config.option.numprocesses = "auto"
+        config.option.dist = "worksteal"
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
@@ -81,6 +94,8 @@ def pytest_collection_modifyitems(config, items):
     if slow:
         config.hook.pytest_deselected(items=slow)
         config.stash[SLOW_LEFT_OUT] = len(slow)
+        if hasattr(config, "workeroutput"):  # what a process tells the one that prints
+            config.workeroutput["slow_left_out"] = len(slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
     return result
 
@@ -95,6 +110,12 @@ def pytest_sessionfinish(session):
         terminal.write_line(f"{left_out} {tests} left out: python -m pytest -m slow runs them, "
                             'python -m pytest -m "slow or not slow" all')
     return result
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Each process has collected all tests: what one has left out, all have."""
+    node.config.stash[SLOW_LEFT_OUT] = getattr(node, "workeroutput", {}).get("slow_left_out", 0)
 
 
 def pytest_make_collect_report(collector):

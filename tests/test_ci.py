@@ -112,6 +112,7 @@ def test_least():
 '''
 
 
+@pytest.mark.slow
 def test_a_listed_mutant_may_live_among_many_and_backward_methods_and_annotations_have_none(toy):
     alive = "minires/text/least.py: best = value if value < best else best -> best = value if value <= best else best"
     code, said = toy(THOROUGH, f"# why\n{alive}\n  the same number\n")
@@ -129,6 +130,7 @@ def test_a_test_that_notices_nothing_leaves_mutants_alive_that_are_named(toy):
     assert said.count("let a test notice it, or list it in mutants_that_may_live.txt") == 2
 
 
+@pytest.mark.slow
 def test_coverage_of_another_kind_is_no_judge(toy):
     code, said = toy("def test_nothing(): pass\n", sample=1)
     assert code == 1

@@ -11,7 +11,7 @@ import minires as mr
 from minires.arrays import blocking, threads
 from minires.arrays.threads import elementwise, over_ranges
 from minires.errors import ArgumentError
-from tests.ops.test_every_op import CASES, call, cotangent
+from tests.ops.test_every_op import CASES, NAMES, call, cotangent
 
 BIG = np.zeros(threads.SMALLEST_SHARED)
 
@@ -71,7 +71,7 @@ def test_little_work_stays_with_the_caller(whole):
     assert over_ranges(lambda some: (some, threading.get_ident()), 12, whole) == [(slice(0, 12), threading.get_ident())]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
 def test_the_definition_runs_in_one_thread(case, monkeypatch):
     mr.set_threads(2)
     monkeypatch.setattr(threads, "SMALLEST_SHARED", 1)

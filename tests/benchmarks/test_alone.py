@@ -30,6 +30,7 @@ def importable(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(alone.ROOT / "tests" / "benchmarks"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("importable")
 def test_the_peak_is_that_of_the_other_process_at_its_highest():
     large = np.ones(300 * MB // 8)  # held here, and not there

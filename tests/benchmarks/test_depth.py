@@ -48,6 +48,7 @@ def test_the_figure_of_depth_is_written(tmp_path):
     assert (tmp_path / "depth.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell a process its peak memory")
 def test_a_net_is_measured_with_and_without_checkpoints():
     measured = depth.measure(quick=True, depths=[8], batch=2, checkpoint_every=1)

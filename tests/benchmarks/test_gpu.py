@@ -22,14 +22,15 @@ CHECKS = {
 }
 
 
-@pytest.fixture(params=[("cpu", "cpu"), ("cuda:0", "cpu"), ("cuda:1", "cuda:0")],
+@pytest.fixture(params=[("cpu", "cpu"), pytest.param(("cuda:0", "cpu"), marks=pytest.mark.slow), ("cuda:1", "cuda:0")],
                 ids=["cpu", "strict-cupy", "two-strict-cupy"])
 def devices(request):
     with installed():
         yield request.param
 
 
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+@pytest.mark.parametrize("check", [
+    pytest.param(CHECKS[name], id=name, marks=pytest.mark.slow if name == "gradient check" else ()) for name in CHECKS])
 def test_the_checks_pass_and_say_what_they_measured(check, devices):
     assert any(character.isdigit() for character in check(*devices)) or check is CHECKS["save and load"]
 

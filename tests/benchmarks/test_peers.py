@@ -106,6 +106,7 @@ def test_training_steps_have_the_losses_of_minires(name, residual):
         np.testing.assert_allclose(theirs, losses["minires"], rtol=1e-4, err_msg=rival)
 
 
+@pytest.mark.slow
 def test_resnet18_is_torchvisions():
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed")

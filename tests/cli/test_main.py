@@ -76,8 +76,12 @@ def test_python_m_minires_is_the_same_command():
 
 @pytest.mark.parametrize("backend", ["module://no_such_package.backend_inline",
                                      pytest.param("QtAgg", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("arguments", [("draw", "block"), ("train", "resnet20", "--batch", "4", "--steps", "1"), ("doctor",),
-                                       ("lesson", "what_is_a_resnet", "--tiny")], ids=lambda arguments: arguments[0])
+@pytest.mark.parametrize("arguments", [
+    ("draw", "block"),
+    pytest.param(("train", "resnet20", "--batch", "4", "--steps", "1"), marks=pytest.mark.slow),
+    ("doctor",),
+    pytest.param(("lesson", "what_is_a_resnet", "--tiny"), marks=pytest.mark.slow),
+], ids=lambda arguments: arguments[0])
 def test_a_backend_that_is_not_there_ends_no_command(tmp_path, backend, arguments):
     """A notebook hands the name of its own to what it starts, whose environment may lack it."""
     environment = {**os.environ, "MPLBACKEND": backend}

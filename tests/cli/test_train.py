@@ -102,7 +102,7 @@ def test_milestones_may_be_given(tmp_path):
 
 # ---- going on
 
-@pytest.mark.parametrize("stop", [3, 5, 11])
+@pytest.mark.parametrize("stop", [3, *[pytest.param(stop, marks=pytest.mark.slow) for stop in (5, 11)]])
 def test_ctrl_c_loses_nothing_and_the_run_goes_on_bit_for_bit(tmp_path, capsys, monkeypatch, stop):
     begin(tmp_path / "whole")
     with monkeypatch.context() as patch:

@@ -97,6 +97,7 @@ def test_a_failing_lesson_does_not_stop_the_rest(lessons, tmp_path, capfd):
     assert "src=\"http" not in page
 
 
+@pytest.mark.slow
 def test_the_course_succeeds_where_every_lesson_does(lessons, tmp_path, capfd):
     lessons(good=GOOD)
     assert cli.main(["lesson", "all", "--out", str(tmp_path / "out"), "--check"]) == 0
@@ -246,6 +247,7 @@ def altered(value, path, new):
     return value
 
 
+@pytest.mark.slow
 def test_results_of_odd_content_are_read_or_are_an_error_of_ours(tmp_path, capsys):
     def fill(rows):
         s5([-1, 2])(rows)

@@ -67,6 +67,7 @@ def test_the_page_prints_the_five_most_probable_classes(folder, blocks, state, c
     assert [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()] == [CLASSES[k] for k in best]
 
 
+@pytest.mark.slow
 def test_a_safetensors_file_gives_the_same(folder, blocks, state):
     from safetensors.numpy import save_file
 

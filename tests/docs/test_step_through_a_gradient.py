@@ -44,6 +44,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_first_configuration_of_vs_code_stops_at_the_first_line_of_the_op(folder):
     pytest.importorskip("debugpy")
     settings = CONFIGURATIONS[0]

@@ -88,6 +88,7 @@ def test_the_notebook_is_the_page():
     assert all(cell.get("outputs", []) == [] for cell in committed["cells"])
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_shows_its_figures_and_its_table(tmp_path, monkeypatch):
     pytest.importorskip("ipykernel", reason='the notebook needs a kernel: pip install "minires[test]"')
     nbclient = pytest.importorskip("nbclient", reason='the notebook is run by nbclient: pip install "minires[test]"')

@@ -63,6 +63,7 @@ def test_preactivation_has_the_same_shortcuts(shortcut):
     assert kinds(architecture("resnet20", shortcut=shortcut, preactivation=True)) == (7, 2)
 
 
+@pytest.mark.slow
 def test_a_change_of_the_net_changes_the_figure():
     changed = architecture("resnet50", stride_on="1x1")
     labels = [node.label for node in architecture("resnet50").nodes]

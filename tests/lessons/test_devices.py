@@ -11,7 +11,7 @@ from minires.cli import main as cli
 from minires.course import lessons as course
 from tests.strict_cupy import installed, meter
 
-FAST = {"autograd_by_hand", "batch_norm_and_shortcuts", "degradation"}  # without a net, at initialisation, in training
+FAST = {"autograd_by_hand", "batch_norm_and_shortcuts"}  # without a net, and with one at initialisation
 WITHOUT_NETS = {"what_is_a_resnet", "autograd_by_hand"}  # lessons that move nothing: they count, or compute a few numbers
 AT_THE_END_OF_FLOAT32 = "dead"  # in rows that count zeros: CuPy flushes denormals, so numbers die a little earlier
 A_DIFFERENCE_OF_LOSSES = "one direction for both"  # nearly equal ones, whose ratio moves with the last digits of float32

@@ -14,7 +14,7 @@ from minires.course import lessons as course
 
 PNG = b"\x89PNG\r\n\x1a\n"
 FILES = course.all_lessons()
-FAST = {"autograd_by_hand", "variance_is_not_enough", "degradation"}  # run among the fast tests: the last in processes
+FAST = {"autograd_by_hand", "degradation"}  # run among the fast tests: the second in processes
 PARAMS = [pytest.param(file, id=file.path.stem, marks=() if file.name in FAST else pytest.mark.slow) for file in FILES]
 
 

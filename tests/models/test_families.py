@@ -241,11 +241,11 @@ def test_zero_init_residual_makes_each_block_its_shortcut(depth):
 
 @pytest.mark.parametrize("options", [
     {},
-    {"residual": False},
-    {"preactivation": True},
+    pytest.param({"residual": False}, marks=pytest.mark.slow),
+    pytest.param({"preactivation": True}, marks=pytest.mark.slow),
     {"batch_norm": False},
     {"shortcut": "C", "batch_norm": False},
-    {"shortcut": "B", "preactivation": True},
+    pytest.param({"shortcut": "B", "preactivation": True}, marks=pytest.mark.slow),
 ], ids=str)
 def test_the_gradient_of_a_small_net_is_right_in_every_parameter(options):
     mr.gradcheck(small(**options).astype(np.float64), [np.random.default_rng(1).standard_normal((2, 1, 5, 5))])

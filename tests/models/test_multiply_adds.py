@@ -20,8 +20,8 @@ def multiply_adds(net, image_shape, images=1):
 
 @pytest.mark.parametrize(("depth", "stride_on", "billions", "expected"), [
     (18, "3x3", 1.814, 1_814_073_344),
-    (34, "3x3", 3.664, 3_663_761_408),
-    (50, "1x1", 3.858, 3_857_973_248),
+    pytest.param(34, "3x3", 3.664, 3_663_761_408, marks=pytest.mark.slow),
+    pytest.param(50, "1x1", 3.858, 3_857_973_248, marks=pytest.mark.slow),
     (50, "3x3", 4.089, 4_089_184_256),
     pytest.param(101, "1x1", 7.570, 7_570_194_432, marks=pytest.mark.slow),
     pytest.param(101, "3x3", 7.801, 7_801_405_440, marks=pytest.mark.slow),

@@ -41,7 +41,7 @@ def test_the_gradient_is_right(layer, op):
     (nn.GELU("tanh"), lambda x: ops.gelu(x, "tanh"), "GELU(approximate='tanh')"),
     (nn.Softmax(0), lambda x: ops.softmax(x, 0), "Softmax(dim=0)"),
     (nn.LogSoftmax(dim=np.int64(1)), lambda x: ops.log_softmax(x, 1), "LogSoftmax(dim=1)"),
-], ids=str)
+])
 def test_the_arguments_reach_the_op_and_the_repr(layer, op, text):
     x = mr.Tensor(np.random.default_rng(0).standard_normal((3, 4)))
     np.testing.assert_array_equal(layer(x).data, op(x).data)

@@ -125,6 +125,7 @@ def test_a_net_with_checkpoints_is_the_same_net_bit_for_bit(make, every):
     assert np.isfinite(other_record.output_grad_norm).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_imagenet_net_too_on_any_number_of_threads(threads, monkeypatch):
     monkeypatch.setattr(mr.arrays.threads, "SMALLEST_SHARED", 1)
@@ -612,6 +613,7 @@ def test_a_graph_of_checkpoints_that_is_never_differentiated_goes_with_its_last_
     assert living(alive) == 0
 
 
+@pytest.mark.slow
 def test_a_net_of_1202_layers_takes_a_step_and_its_checkpoints_change_nothing():
     grads = []
     for every in (None, 14):

@@ -543,7 +543,8 @@ def by_savez_compressed(net, path):
     np.savez_compressed(path, **net.state_dict())
 
 
-@pytest.mark.parametrize("write", [pytest.param(mr.save, marks=pytest.mark.slow), by_savez_compressed])
+@pytest.mark.slow
+@pytest.mark.parametrize("write", [mr.save, by_savez_compressed])
 def test_a_damaged_npz_file_gives_the_saved_values_or_an_error_of_ours(tmp_path, write):
     saved, net, path = tiny_net(0.0), tiny_net(1.0), tmp_path / "net.npz"
     write(saved, path)

@@ -17,7 +17,7 @@ from tests.parity.torchvision_import import import_torchvision
 
 torchvision = import_torchvision()
 TOLERANCE = 1e-9  # rounding grows by a factor from layer to layer; the deepest has 152
-DEPTHS = [18, 34, 50, 101, 152]
+DEPTHS = [18, 50, *[pytest.param(depth, marks=pytest.mark.slow) for depth in (34, 101, 152)]]
 
 
 @pytest.fixture(params=DEPTHS)

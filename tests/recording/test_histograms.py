@@ -193,6 +193,7 @@ def test_what_are_no_edges_is_refused(edges):
         mr.record_gradients(nn.ReLU(), histograms=edges)
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_pass_is_that_of_its_counts():
     net = nn.Sequential(*[nn.Tanh() for _ in range(40)])
     x = mr.Tensor(np.ones((2, 3)), requires_grad=True)

@@ -105,6 +105,7 @@ def test_a_long_record_is_read_without_being_built_anew():
 # ---- memory
 
 
+@pytest.mark.slow
 def test_a_pass_that_nobody_asked_for_takes_little_more_than_its_numbers():
     """Whose names are shared: at first they took fifteen times as much as the numbers."""
     keys = [(quantity, f"layer{i}") for quantity in FLOW_QUANTITIES for i in range(250)]

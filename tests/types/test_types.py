@@ -39,7 +39,7 @@ def pyright(folder):
             for found in json.loads(done.stdout)["generalDiagnostics"] if found["severity"] == "error"]
 
 
-@pytest.fixture(scope="module", params=[mypy, pyright], ids=["mypy", "pyright"])
+@pytest.fixture(scope="module", params=[pytest.param(mypy, marks=pytest.mark.slow), pyright], ids=["mypy", "pyright"])
 def errors(request, tmp_path_factory):
     """{file: {line: message}} of what a checker says of both files."""
     checker = request.param
