@@ -123,6 +123,7 @@ def test_a_listed_mutant_may_live_among_many_and_backward_methods_and_annotation
     assert "list[int]" not in said
 
 
+@pytest.mark.slow
 def test_a_test_that_notices_nothing_leaves_mutants_alive_that_are_named(toy):
     code, said = toy("from minires.text.least import least\n\ndef test_least():\n    least([1])\n", sample=2)
     assert code == 1

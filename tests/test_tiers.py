@@ -33,12 +33,14 @@ def run(tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [[], ["tests"]], ids=["all tests", "a folder"])
 def test_all_tests_are_shared_out_among_the_cores_and_those_of_a_folder_are_not(run, named):
     _, lines = run(*named)
     assert any("workers" in line or "bringing up nodes" in line for line in lines) == (not named)
 
 
+@pytest.mark.slow
 def test_a_watched_process_runs_all_tests_itself(run, tmp_path):
     program = "import pytest, sys; sys.settrace(lambda *_: None); sys.exit(pytest.main(['-p', 'no:cacheprovider']))"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, encoding="utf-8")
@@ -54,6 +56,7 @@ def test_slow_tests_are_left_out_and_the_last_line_says_how_many_and_how_to_run_
     assert lines[-1].startswith("3 slow tests were left out: python -m pytest -m slow runs them")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("expression", "summary"), [("slow", "3 passed"), ("slow or not slow", "4 passed")])
 def test_an_expression_on_the_command_line_takes_the_place_of_ours(run, expression, summary):
     code, lines = run("-m", expression)
@@ -61,6 +64,7 @@ def test_an_expression_on_the_command_line_takes_the_place_of_ours(run, expressi
     assert summary in lines[-1]
 
 
+@pytest.mark.slow
 def test_what_a_keyword_leaves_out_is_not_called_slow(run):
     _, lines = run("-k", "fast")
     assert "1 passed" in lines[-1]

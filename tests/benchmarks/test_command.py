@@ -76,6 +76,7 @@ def test_a_case_that_fails_is_left_out_and_told_and_the_others_go_on(run, capsys
     assert "ArithmeticError: seven" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_only_takes_parts_and_words_of_names(run):
     cases = [case("ResNet-20, batch 32"), case("batch norm", part="ops"), case("ReLU", part="ops")]
     assert stored_names(run(cases, "--only", "relu")[1]) == ["ReLU"]
@@ -88,6 +89,7 @@ def test_quick_runs_the_quick_cases_and_marks_them(run, tmp_path):
     assert "A quick look only" in (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_threads_make_runs_of_their_own(run, tmp_path):
     run([case("first")])
     _status, stored = run([case("first")], "--threads", "2")

@@ -337,6 +337,7 @@ def test_under_nohup_the_run_outlives_its_terminal(tmp_path, monkeypatch):
         signal.signal(signal.SIGHUP, outer)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_terminal_that_is_gone_costs_no_step(tmp_path):
     import pty
@@ -478,7 +479,7 @@ def test_a_folder_that_was_deleted_is_made_again(tmp_path, capsys, monkeypatch):
     {"rows": np.array([["a"] * 8])}, {"answers.losses": 3.0}, {"answers.losses": np.zeros(4)}, {"answers.wrong": "no"},
     {"answers.counts": np.array([1.5])}, {"schedule.steps": 10**15}, {"schedule.steps": "none"}, {"optimizer.lr": np.nan},
     {"optimizer.lr": np.ones(2)}, {"model.conv1.weight": np.zeros(2)}, {"settings": 3}, {"settings": "[]"}, {"version": 2},
-    {"settings": "[" * 100_000}], ids=str)
+    {"settings": "[" * 100_000}, {"step": 10**15, "schedule.steps": 10**15}], ids=str)
 def test_a_checkpoint_of_odd_content_is_an_error_of_ours(tmp_path, capsys, one_checkpoint, changed):
     mr.save(one_checkpoint | {name: np.array(value) for name, value in changed.items()}, tmp_path / CHECKPOINT)
     assert train("--out", tmp_path, "--resume", "--steps", 3) == 1

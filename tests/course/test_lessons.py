@@ -121,6 +121,7 @@ def test_wrong_options_are_refused_before_any_lesson_runs(lessons, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal as a terminal on Unix does")
 def test_an_interrupted_course_keeps_what_is_done_and_writes_the_report(lessons, tmp_path):
     lessons(good=GOOD, slow="import time\n(options.out / 'started').touch()\ntime.sleep(60)\n", never=GOOD)

@@ -1,7 +1,10 @@
 """CIFAR-10 from its binary version: the layout byte by byte, and what is said where a file is missing or damaged."""
 import hashlib
 import importlib
+import os
 import pickle
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -89,6 +92,19 @@ def test_the_pickled_version_is_refused_and_never_read(tmp_path):
         with pytest.raises(FileError, match=r"pickled.*binary version"):
             cifar10(given)
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes in folders")
+def test_a_byte_too_many_is_seen_in_what_does_not_tell_its_size(folder):
+    path = folder / "data_batch_2.bin"
+    content = path.read_bytes() + b"\0"
+    path.unlink()
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(content,), daemon=True)
+    writer.start()
+    with pytest.raises(DataError, match=r"data_batch_2\.bin is too long"):
+        cifar10(folder)
+    writer.join(30)
 
 
 @pytest.mark.parametrize(("change", "said"), [

@@ -54,6 +54,7 @@ def colours(x):
     return 255 * (x.transpose(1, 2, 0) * [0.229, 0.224, 0.225] + [0.485, 0.456, 0.406])
 
 
+@pytest.mark.slow
 def test_the_page_prints_the_five_most_probable_classes(folder, blocks, state, capsys):
     np.savez("resnet50.npz", **state)
     names = run(blocks)

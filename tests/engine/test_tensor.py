@@ -116,6 +116,13 @@ def test_only_a_tensor_of_one_element_is_an_item(shape):
         mr.Tensor(np.zeros(shape)).item()
 
 
+def test_no_tensor_keeps_its_gradient_unasked():
+    leaf = mr.Tensor([1.0], requires_grad=True)
+    kept = leaf * 2
+    kept.retain_grad()
+    assert [tensor.retains_grad for tensor in (leaf, leaf * 2, kept)] == [False, False, True]
+
+
 def test_detach_shares_the_values_and_leaves_the_graph():
     x = mr.Tensor([1.0, 2.0], requires_grad=True)
     h = x * 3

@@ -131,7 +131,7 @@ def assert_equal_dicts(got, expected):
         np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
 
 
-@pytest.fixture(params=["as usual", "every op on two threads"])
+@pytest.fixture(params=["as usual", pytest.param("every op on two threads", marks=pytest.mark.slow)])
 def op_threads(request, monkeypatch):
     """How ops share out their work: small arrays are usually left to one thread."""
     if request.param != "as usual":

@@ -51,6 +51,7 @@ def photograph(width, height):
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
+@pytest.mark.slow
 def test_the_page_converts_the_weights_and_computes_torchvision_s_logits(folder, theirs, capsys):
     image = photograph(500, 375)
     image.save("photo.jpg", format="PNG")

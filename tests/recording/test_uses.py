@@ -300,6 +300,9 @@ def test_over_uses_there_is_one_column_for_each_module():
     np.testing.assert_array_equal(together.select(nn.Linear).weight_grad_norm,
                                   record.select("cell.x@1", "cell.h@1", "head").weight_grad_norm)
     assert together.missing("update_ratio").all()
+    after = {column.name: column.after for column in together.columns}
+    assert all(name not in others for name, others in after.items())  # in a loop a module comes before itself
+    assert after["head"] == ("cell",)
 
 
 @pytest.mark.parametrize("is_zero", [True, False])

@@ -78,6 +78,7 @@ def test_the_status_line_tells_what_is_handed_back():
     assert film._status.get_text() == "Before the backward pass"
 
 
+@pytest.mark.slow
 def test_a_long_pass_takes_several_layers_in_a_frame(monkeypatch):
     diagram = dataclasses.replace(mr.draw(loss_of(small()), gradients=True), style="compact")
     film = animation.Film(diagram)

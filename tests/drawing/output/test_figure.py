@@ -78,7 +78,11 @@ FIGURES = {
 }
 
 
-@pytest.fixture(scope="module", params=FIGURES)
+LARGE = {"units", "twins", "bottlenecks", "unequal"}
+
+
+@pytest.fixture(scope="module", params=[
+    pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in FIGURES])
 def drawn(request):
     """(the figure, the drawings in it)."""
     return figure.draw(FIGURES[request.param]())
@@ -181,6 +185,36 @@ def test_a_step_along_a_column_runs_straight_down_into_the_top_of_the_next_box(d
                 assert {round(corner[0], 9) for corner in route.corners} == {round(x, 9)}, edge
                 seen += 1
         assert seen
+
+
+def test_the_arrow_to_the_next_column_comes_in_above_its_first_box(drawn):
+    for drawing in drawn[1]:
+        spots = drawing.geometry.layout.spots
+        for edge, route in zip(drawing.diagram.edges, drawing.geometry.routes, strict=True):
+            start, end = spots[edge.source], spots[edge.target]
+            if edge.kind == "main" and start.column != end.column and not start.side and not end.side:
+                x, y, _, height = drawing.geometry.boxes[edge.target]
+                assert len(route.corners) > 2, edge  # around the columns, and not across them
+                assert route.corners[-2][0] == pytest.approx(x), edge
+                assert route.corners[-2][1] < y - height / 2, edge
+
+
+def test_a_figure_is_as_high_as_its_highest_column(drawn):
+    for drawing in drawn[1]:
+        bottom = max(y + height / 2 for _, y, _, height in drawing.geometry.boxes.values())
+        assert bottom < drawing.geometry.height < bottom + drawing.geometry.style.row_height
+
+
+def test_boxes_beside_the_way_are_as_wide_as_their_own_texts_ask_for():
+    def drawing_of(main_label):
+        nodes = [Node("n0", "a", main_label, "Linear", ()), Node("n1", "b", "beside", "Linear", (), is_main=False),
+                 Node("n2", "c", "x", "Linear", ())]
+        edges = [Edge("n0", "n2"), Edge("n0", "n1", "downsample"), Edge("n1", "n2", "downsample")]
+        return figure.draw([Diagram("", nodes, edges)])[1][0].geometry
+
+    short, long = drawing_of("x"), drawing_of("a label that is much longer than the others are")
+    assert long.box_width > 2 * short.box_width
+    assert long.side_width == short.side_width
 
 
 def test_the_arrow_of_a_weight_leaves_it_towards_its_op():
@@ -290,6 +324,7 @@ def test_svg_of_the_twins_tells_layers_sizes_and_what_the_lines_mean(tmp_path):
     assert {"ResNet-34", "plain", "identity shortcut", "the shape changes: 1×1 conv"} <= set(found)
 
 
+@pytest.mark.slow
 def test_the_same_diagram_makes_the_same_bytes(tmp_path):
     for ending in ("svg", "png"):
         for name in ("one", "other"):
