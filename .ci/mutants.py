@@ -148,6 +148,16 @@ def changed(file, line, name, occurrence):
 # ---- which tests judge it
 
 
+def lines_that_use(mutant):
+    """Its line; of decorators and the head of a function, which run at import, the lines of the body."""
+    for node in ast.walk(ast.parse((REPOSITORY / mutant.file).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            first = min([node.lineno, *[decorator.lineno for decorator in node.decorator_list]])
+            if first <= mutant.line < node.body[0].lineno:
+                return range(node.body[0].lineno, node.end_lineno + 1)
+    return [mutant.line]
+
+
 class Judges:
     """The fast tests that run a line, from what `coverage run -m pytest` has written."""
 
@@ -162,7 +172,8 @@ class Judges:
         """Arguments for pytest: those nearest to the mutant's file first."""
         folder, name = mutant.file.removeprefix("minires/").rpartition("/")[::2]
         own = f"tests/{folder}/test_{name}".replace("//", "/")
-        contexts = self._data.contexts_by_lineno(str(REPOSITORY / mutant.file)).get(mutant.line, [])
+        contexts_of = self._data.contexts_by_lineno(str(REPOSITORY / mutant.file))
+        contexts = {context for line in lines_that_use(mutant) for context in contexts_of.get(line, [])}
         tests = {found for context in contexts if (found := self._file_and_test(context)) is not None}
         chosen = [f"{file}::{test}" for file, test in sorted(tests) if file not in (own, *NOT_JUDGES)]
         chosen.sort(key=lambda test: not test.startswith(f"tests/{folder}/"))
@@ -178,6 +189,11 @@ class Judges:
             if file in self._tests:
                 return file, parts[end]
         return None  # a function of somebody else's that is called test…
+
+
+def whole_files(tests):
+    """The files that these tests stand in: what the fixture of a module runs counts for its first test only."""
+    return list(dict.fromkeys(test.partition("::")[0] for test in tests))
 
 
 def notices(mutant, tests, copy):
@@ -212,7 +228,9 @@ def judged(mutants, judges, workers):
         def judge(mutant):
             copy, start = copies.get(), time.perf_counter()
             try:
-                return mutant, notices(mutant, judges.of(mutant), copy), time.perf_counter() - start
+                tests = judges.of(mutant)
+                noticed = notices(mutant, tests, copy) or notices(mutant, whole_files(tests), copy)
+                return mutant, noticed, time.perf_counter() - start
             finally:
                 copies.put(copy)
 

@@ -9,6 +9,7 @@ import pytest
 import minires as mr
 from minires import models, nn, ops, optim
 from minires.recording.numbers import FLOW_QUANTITIES, QUANTITIES
+from minires.recording.uses import Layout, Use, numbers_of
 
 
 def vectors(seed=0, shape=(2, 3)):
@@ -300,9 +301,25 @@ def test_over_uses_there_is_one_column_for_each_module():
     np.testing.assert_array_equal(together.select(nn.Linear).weight_grad_norm,
                                   record.select("cell.x@1", "cell.h@1", "head").weight_grad_norm)
     assert together.missing("update_ratio").all()
-    after = {column.name: column.after for column in together.columns}
-    assert all(name not in others for name, others in after.items())  # in a loop a module comes before itself
-    assert after["head"] == ("cell",)
+
+
+def test_over_uses_no_module_comes_after_itself():
+    layer = nn.Linear(3, 3)
+    net = nn.Sequential(nn.Linear(3, 3), layer, layer)
+    with mr.record_gradients(net) as record:
+        net(mr.Tensor(np.ones((2, 3)))).sum().backward()
+    assert [column.after for column in record.columns] == [(), ("0",), ("1",)]
+    assert [column.after for column in record.over_uses().columns] == [(), ("0",)]
+
+
+def test_columns_are_written_anew_only_where_a_pass_tells_something_new(monkeypatch):
+    written = []
+    monkeypatch.setattr(Layout, "_write", written.append)
+    layout, uses = Layout([]), [Use("a", (0, 0)), Use("b", (0, 1)), Use("c", (0, 2))]
+    a, b, c = uses
+    for before, so_far in (({b: [a], c: [b]}, 1), ({b: [a], c: [b]}, 1), (None, 1), ({b: [a], c: [a]}, 2)):
+        layout.follow(uses, numbers_of(uses), before)
+        assert len(written) == so_far
 
 
 @pytest.mark.parametrize("is_zero", [True, False])
