@@ -1,9 +1,8 @@
 """Make what the pages that end in code show, such as "Your own net" and "Records": `python docs/make_pages.py [folder]`.
 
 The blocks of a page are run as its reader would, as a script in an empty folder. From this come the figures, in images/;
-the text that a page prints, put below the block that prints it; and `your_own_net.ipynb` and `your_pytorch_model.ipynb`, the
-pages as notebooks, without outputs. Without a folder, the files in docs/ are made anew; the page of PyTorch's models where
-that is installed.
+the text that a page prints, put below the block that prints it; and the notebooks that pages name, which are the same without
+outputs. Without a folder, the files in docs/ are made anew; the pages that use PyTorch where that is installed.
 """
 import importlib.util
 import json
@@ -29,6 +28,7 @@ def main(out=DOCS):
     make_page("your_own_op.md", "own_op.py", out)
     if importlib.util.find_spec("torch") is not None:
         make_page("your_pytorch_model.md", "pytorch_model.py", out)
+        make_page("four_nets.md", "four_nets.py", out)
 
 
 def make_page(name, script, out):
