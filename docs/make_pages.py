@@ -1,8 +1,8 @@
 """Make what the pages that end in code show, such as "Your own net" and "Records": `python docs/make_pages.py [folder]`.
 
 The blocks of a page are run as its reader would, as a script in an empty folder. From this come the figures, in images/;
-the text that a page prints, put below the block that prints it; and the notebooks that pages name, which are the same without
-outputs. Without a folder, the files in docs/ are made anew; the pages that use PyTorch where that is installed.
+the text that a page prints, put below the block that prints it; and the notebooks that pages name, which are the same
+without outputs. Without a folder, the files in docs/ are made anew; the pages that use PyTorch where that is installed.
 """
 import importlib.util
 import json

@@ -53,5 +53,7 @@ def pooled(means: Sequence[Any], stds: Sequence[Any], zeros: Sequence[Any], shar
     if len(shares) == 1:
         return means[0], stds[0], zeros[0]
     mean = sum(p * m for p, m in zip(shares, means, strict=True))
-    squares = sum(p * (s ** 2 + (m - mean) ** 2) for p, m, s in zip(shares, means, stds, strict=True))
-    return mean, squares ** 0.5, sum(p * zero for p, zero in zip(shares, zeros, strict=True))
+    scale = sum(abs(s) + abs(m - mean) for m, s in zip(means, stds, strict=True))  # squares of 1e200 would be infinite
+    scale = scale + (scale == 0)
+    squares = sum(p * ((s / scale) ** 2 + ((m - mean) / scale) ** 2) for p, m, s in zip(shares, means, stds, strict=True))
+    return mean, scale * squares ** 0.5, sum(p * zero for p, zero in zip(shares, zeros, strict=True))

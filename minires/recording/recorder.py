@@ -107,12 +107,8 @@ def record_gradients(model: Module | TorchModule, optimizer: Optimizer | TorchOp
     activations = flag("record_gradients", "activations", activations)
     edges = checked_edges("record_gradients", histograms)
     if isinstance(model, getattr(sys.modules.get("torch.nn"), "Module", ())):  # torch is there before its model
-        if activations or edges is not None:
-            what = "activations" if activations else "histograms"
-            raise ArgumentError(f"record_gradients: {what} are recorded of a model of minires alone, and this one is "
-                                "PyTorch's: leave the argument out")
         torch_recorder: Any = importlib.import_module("minires.recording.torch_recorder")
-        return torch_recorder.TorchRecorder(model, optimizer, shortcut_flow, grad_scaler)
+        return torch_recorder.TorchRecorder(model, optimizer, shortcut_flow, activations, edges, grad_scaler)
     if not isinstance(model, Module):
         raise DTypeError(f"record_gradients: got a {type(model).__name__}, expected a model (an nn.Module)")
     if optimizer is not None and not hasattr(optimizer, "hooks"):
@@ -234,7 +230,7 @@ class GradientRecorder(BackwardHook):
             return
         use = self._use_of(name, outputs) if name else None
         if self._activations and use is not None:
-            use.activations = _activations(outputs)
+            use.activations = activations_of(_arrays_of(outputs), statistics)
         if self._flow is not None:
             self._note_adds(self._flow, self._flow.after_module(module, name, inputs, output, use))
         if use is not None:  # else this is the net itself
@@ -474,9 +470,13 @@ def _counted(uses):
     return [*together, *[(use, part) for use, part in uses if part]]
 
 
-def _activations(outputs):
-    """[(quantity, part, number)] of what a module returned, [(part, op)]: of all its tensors together, and of each."""
-    arrays = [(part, op.output.data) for part, op in outputs]
+def _arrays_of(outputs):
+    """[(part, array)] of what a module returned, [(part, op)]."""
+    return [(part, op.output.data) for part, op in outputs]
+
+
+def activations_of(arrays: Sequence[tuple[str, Any]], statistics: Callable[[list[Any]], Sequence[Any]]) -> list[Any]:
+    """[(quantity, part, number)] of what a module returned, [(part, array)]: of all its arrays together, and of each."""
     together = list({id(x): x for _, x in arrays}.values())  # it may return one tensor twice
     return [(quantity, part, number) for part, those in [("", together), *[(part, [x]) for part, x in arrays if part]]
             for quantity, number in zip(ACTIVATION_QUANTITIES, statistics(those), strict=True)]

@@ -20,7 +20,7 @@ def euclidean_norm(x: Any) -> Any:
     Large float32 tensors on the host are summed up in rows of 512 in float32, and the rows in float64: the norm is exact up
     to 1e-7 of itself. All others are in float64 throughout.
     """
-    x = _dense_values(x.detach())
+    x = dense_values(x.detach())
     if x.numel() == 0:
         return torch.zeros((), dtype=torch.float64, device=x.device)
     if x.dtype == torch.float64:
@@ -51,7 +51,7 @@ def _is_safe(norm):
     return SAFE[0] < float(norm) < SAFE[1]  # on the host, where nobody waits for it
 
 
-def _dense_values(x):
+def dense_values(x: Any) -> Any:
     """The numbers of a sparse or complex tensor, or of one on a device without float64, as a real dense one."""
     if x.layout == torch.sparse_coo:
         x = x.coalesce().values()  # an embedding's, say

@@ -25,12 +25,13 @@ import warnings
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from minires.errors import ArgumentError, StateError
 from minires.ops.shortcut import ShortcutAdd
 from minires.recording.pass_graph import PassGraph
-from minires.recording.recorder import GradientRecorder, RunningPass
+from minires.recording.recorder import GradientRecorder, RunningPass, activations_of
 from minires.recording.torch_engine import (
     NO_PASS,
     call_at_the_end_of_the_pass,
@@ -42,6 +43,7 @@ from minires.recording.torch_engine import (
 )
 from minires.recording.torch_flow import Fork, Terms, TorchFlow, measured
 from minires.recording.torch_norms import euclidean_norm, on_host, ratio
+from minires.recording.torch_statistics import count, statistics
 from minires.recording.torch_support import check_model, check_optimizer, check_scaler
 from minires.recording.uses import Use, tensors_of
 
@@ -90,8 +92,9 @@ class WeightHook:
 class TorchPass(RunningPass):
     """What has arrived so far in a backward pass, with the gradients that reentrant checkpoints bring in parts."""
 
-    def __init__(self) -> None:
+    def __init__(self, scale: float) -> None:
         super().__init__()
+        self.scale = scale
         self.complete: set[int] = set()  # ids of the weights whose gradient came as a whole
         self.sums: dict[int, torch.Tensor] = {}  # id(weight) -> what the passes inside this one have brought
         self.terms: dict[Fork, Terms] = {}  # of the shortcuts of which a part has come
@@ -109,11 +112,12 @@ class TorchRecorder(GradientRecorder):
     _frames_to_the_call = 6
     _has_arrays = False
 
-    def __init__(self, model: Any, optimizer: Any = None, shortcut_flow: bool = False, grad_scaler: Any = None) -> None:
+    def __init__(self, model: Any, optimizer: Any = None, shortcut_flow: bool = False, activations: bool = False,
+                 edges: np.ndarray | None = None, grad_scaler: Any = None) -> None:
         check_model(model)
         check_optimizer(optimizer)
         check_scaler(grad_scaler)
-        super().__init__(model, optimizer)
+        super().__init__(model, optimizer, activations=activations, edges=edges)
         self._grad_scaler = grad_scaler
         self._on_shortcuts = {id(module) for name, module in model.named_modules()
                               if not set(ON_SHORTCUTS).isdisjoint(name.split("."))}
@@ -201,6 +205,8 @@ class TorchRecorder(GradientRecorder):
             self._note_frozen(name, module)
             return
         use = self._use_of(name, outputs) if name else None
+        if self._activations and use is not None:
+            use.activations = activations_of(outputs, statistics)
         if self._torch_flow is not None:
             self._note_shortcuts(self._torch_flow, module, name, use, [x for _, x in outputs])
         if use is not None:  # else this is the net itself
@@ -325,7 +331,10 @@ class TorchRecorder(GradientRecorder):
         if self._is_open:
             if hook.outer != NO_PASS:
                 self._outer[current_pass()] = hook.outer
-            self._running_pass().arrived.append((hook.uses, euclidean_norm(gradient)))
+            one = self._running_pass()
+            one.arrived.append((hook.uses, euclidean_norm(gradient)))
+            if self._histograms is not None:
+                one.counts.append((hook.uses, count(gradient, self._histograms.edges, one.scale)))
 
     def weight_gradient(self, place: int, gradient: torch.Tensor) -> None:
         """The gradient that this pass brings to a weight is complete; or a part of it, in a pass inside this one."""
@@ -374,7 +383,7 @@ class TorchRecorder(GradientRecorder):
         """What has arrived in the backward pass that runs; one that a checkpoint runs is a part of the pass around it."""
         number = self._outer.get(current_pass(), current_pass())
         if number not in self._passes:
-            self._passes[number] = TorchPass()
+            self._passes[number] = TorchPass(1.0 if self._histograms is None else self._scale())
             self._frozen.clear()
             call_at_the_end_of_the_pass(partial(self._end, number))
         return self._passes[number]
@@ -388,11 +397,16 @@ class TorchRecorder(GradientRecorder):
             if one.arrived or one.of_weights:
                 if self._is_new:
                     one.graph = self._graph_of(one)
+                one.counts = [(uses, counts.cpu().numpy()) for uses, counts in one.counts]
                 self._add_row(one, one.flow)
+
+    def _scale(self):
+        """What the gradients of this pass are multiplied with, and the record's are not."""
+        return 1.0 if self._grad_scaler is None else self._grad_scaler.get_scale()
 
     def _as_arrays(self, numbers):
         """[(key, 0-d tensor)] as [(key, number of NumPy)]; those of a scaled loss without its scale."""
-        scale = 1.0 if self._grad_scaler is None else self._grad_scaler.get_scale()
+        scale = self._scale()
         values = on_host([number for _, number in numbers])
         return [(key, value / scale if key[0] in OF_GRADIENTS else value)
                 for (key, _), value in zip(numbers, values, strict=True)]

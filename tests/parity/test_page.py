@@ -63,8 +63,9 @@ def test_the_notebook_is_the_page_and_runs(make, tmp_path, name, said):
     nbclient = pytest.importorskip("nbclient", reason='the notebook is run by nbclient: pip install "minires[test]"')
     nbformat = pytest.importorskip("nbformat")
     assert ipykernel
-    committed = json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))
-    assert committed == make["notebook_of"]((FOLDER / f"{name}.md").read_text(encoding="utf-8")), "run python docs/make_pages.py"
+    page, committed = [(FOLDER / name).with_suffix(kind).read_text(encoding="utf-8") for kind in (".md", ".ipynb")]
+    committed = json.loads(committed)
+    assert committed == make["notebook_of"](page), "run python docs/make_pages.py"
     assert not any("```" in "".join(cell["source"]) for cell in committed["cells"])
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         patch.delenv("MPLBACKEND", raising=False)  # else the kernel shows no figures

@@ -2,6 +2,7 @@
 import copy
 import csv
 import gc
+import math
 import pickle
 import threading
 import warnings
@@ -87,6 +88,53 @@ def test_cifar_nets_have_the_record_of_their_twins_in_minires(options):
     assert len(one) == len(two) == 2
     assert_same_record(one, two)
     assert not two.missing("update_ratio").all()
+
+
+@pytest.mark.parametrize("options", [{"residual": True}, {"preactivation": True}], ids=["residual", "preactivation"])
+def test_activations_and_histograms_are_those_of_the_twin(options):
+    ours = models.cifar_net(8, width=4, seed=2, **options).astype(np.float64)
+    theirs = CifarNet(8, width=4, **options).double()
+    theirs.load_state_dict(to_torch(ours.state_dict()), strict=False)
+    for relu in (module for module in theirs.modules() if isinstance(module, torch.nn.ReLU)):
+        relu.inplace = True  # after which the output of the layer before is another one
+    x = normal(4, 3, 8, 8)
+    with mr.record_gradients(ours, activations=True, histograms=True) as one:
+        ops.cross_entropy(ours(mr.Tensor(x)), LABELS).backward()
+    with mr.record_gradients(theirs, activations=True, histograms=True) as two:
+        cross_entropy(theirs(torch.from_numpy(x)), torch.from_numpy(LABELS)).backward()
+    assert_same_record(one, two, quantities=("activation_std", "activation_zeros"))
+    np.testing.assert_allclose(two.activation_mean, one.activation_mean, rtol=TOLERANCE, atol=1e-14)  # batch norm's is 0
+    assert one.output_grad_histogram.sum() > 10_000
+    for name in ("output_grad_histogram", "output_grad_zeros", "output_grad_not_finite"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
+
+
+EDGES = [1e-3, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_counts_of_edges_zeros_and_what_is_not_finite(dtype):
+    net = torch.nn.Sequential(torch.nn.Identity(), Doubled())
+    x = torch.ones(9, dtype=dtype, requires_grad=True)
+    dy = torch.tensor([0.0, 1e-4, 0.5, 1.0, 1.5, -2.0, 1e30, math.inf, math.nan], dtype=dtype)
+    with mr.record_gradients(net, histograms=EDGES) as record:
+        net(x).backward(dy)
+    assert record.output_grad_histogram.tolist() == [[[1, 1, 2, 2]]]
+    assert record.output_grad_zeros.tolist() == [[1]]
+    assert record.output_grad_not_finite.tolist() == [[2]]
+
+
+def test_activations_of_tuples_empty_outputs_and_large_numbers():
+    net = Around(Returning(lambda a, b: (a, b)), lambda y: y[0] + y[1]).double()
+    for parameter in net.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.nn.init.constant_(net.inner.b.bias, 1e300)
+    record = recorded(net, images(2, 3), activations=True)
+    assert record.names == ["inner.a", "inner.b", "inner", "inner[0]", "inner[1]"]
+    np.testing.assert_allclose(record.activation_mean, [[0, 1e300, 5e299, 0, 1e300]])
+    np.testing.assert_allclose(record.activation_std, [[0, 0, 5e299, 0, 0]], atol=1e285)
+    np.testing.assert_array_equal(record.activation_zeros, [[1, 0, 0.5, 1, 0]])
+    assert np.isnan(recorded(net, images(0, 3), activations=True).activation_mean).all()
 
 
 @pytest.mark.slow
@@ -175,6 +223,11 @@ def test_a_recurrent_net_has_the_uses_of_its_twin_checkpointed_or_not(reentrant)
 
 
 # ---- what a column is
+
+
+class Doubled(torch.nn.Module):
+    def forward(self, x):
+        return x * 2
 
 
 class Returning(torch.nn.Module):
@@ -537,9 +590,9 @@ def test_the_scale_of_a_gradient_scaler_is_taken_out():
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     x = images(5, 3, dtype=torch.float32)
-    alone = recorded(net, x)
+    alone = recorded(net, x, histograms=True)
     optimizer.zero_grad()
-    with mr.record_gradients(net, optimizer, grad_scaler=scaler) as record:
+    with mr.record_gradients(net, optimizer, histograms=True, grad_scaler=scaler) as record:
         scaler.scale(net(x).sum()).backward()
         scaler.step(optimizer)
         scaler.update()
@@ -550,7 +603,9 @@ def test_the_scale_of_a_gradient_scaler_is_taken_out():
     np.testing.assert_allclose(record.weight_grad_norm[0], alone.weight_grad_norm[0], rtol=1e-6)
     np.testing.assert_allclose(record.weight_norm[0], alone.weight_norm[0], rtol=1e-6)
     np.testing.assert_allclose(record.update_ratio[0], 0.1 * alone.weight_grad_norm[0] / alone.weight_norm[0], rtol=1e-5)
+    np.testing.assert_array_equal(record.output_grad_histogram[0], alone.output_grad_histogram[0])
     assert not np.isfinite(record.output_grad_norm[1]).any()
+    assert record.output_grad_not_finite[1].all()
     assert record.missing("update_ratio")[1].all()
 
 

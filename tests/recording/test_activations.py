@@ -8,7 +8,7 @@ from matplotlib import pyplot
 import minires as mr
 from minires import models, nn, ops
 from minires.recording import plot
-from minires.recording.activations import statistics
+from minires.recording.activations import pooled, statistics
 from minires.recording.column import Column
 from minires.recording.numbers import ACTIVATION_QUANTITIES, ALL_QUANTITIES
 
@@ -234,3 +234,10 @@ def test_no_output_is_kept_alive():
         ops.cross_entropy(net(vectors()), [0, 1, 2, 0, 1]).backward()
     numbers = [vector for _, vector in record.passes._on_device[0]._vectors]
     assert sum(vector.size for vector in numbers) == len(record.names) * 4 + 2
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_spreads_whose_squares_no_float_holds_are_pooled(size):
+    mean, std, _ = pooled([size, -size], [0.0, 0.0], [0.0, 0.0], [0.5, 0.5])
+    assert (mean, std) == (0, pytest.approx(size, rel=1e-15))
+    assert pooled([2.0, 2.0], [0.0, 0.0], [0.0, 0.0], [0.5, 0.5])[1] == 0

@@ -314,7 +314,7 @@ def test_over_uses_no_module_comes_after_itself():
 
 def test_columns_are_written_anew_only_where_a_pass_tells_something_new(monkeypatch):
     written = []
-    monkeypatch.setattr(Layout, "_write", written.append)
+    monkeypatch.setattr(Layout, "_write", lambda layout: written.append(layout))
     layout, uses = Layout([]), [Use("a", (0, 0)), Use("b", (0, 1)), Use("c", (0, 2))]
     a, b, c = uses
     for before, so_far in (({b: [a], c: [b]}, 1), ({b: [a], c: [b]}, 1), (None, 1), ({b: [a], c: [a]}, 2)):
