@@ -117,7 +117,7 @@ def test_a_listed_mutant_may_live_among_many_and_backward_methods_and_annotation
     alive = "minires/text/least.py: best = value if value < best else best -> best = value if value <= best else best"
     code, said = toy(THOROUGH, f"# why\n{alive}\n  the same number\n")
     assert "; 1 live, 0 of which are not listed" in said
-    assert code == 1, said  # of so few mutants, one is more than 3 %
+    assert code == 0, said
     assert said.count(" noticed  ") >= 4
     assert "double.py" not in said
     assert "list[int]" not in said
@@ -129,6 +129,7 @@ def test_a_test_that_notices_nothing_leaves_mutants_alive_that_are_named(toy):
     assert code == 1
     assert "0 of 2 mutants were noticed; 2 live, 2 of which are not listed" in said
     assert said.count("let a test notice it, or list it in mutants_that_may_live.txt") == 2
+    assert "more than 1 live" in said
 
 
 @pytest.mark.slow

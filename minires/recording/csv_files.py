@@ -8,6 +8,9 @@ of the module what plots and selections ask, the same on each of its lines: `rol
 matrix) or "block" (a `models.Block`), or both, and the rest are the fields of a `Column`. `after` holds names with spaces
 between them, quoted as for a shell where need be; "?" is what is not known. `lines` is the number of lines behind the head,
 so that a file that was cut off is known by it; who leaves lines out on purpose leaves out this column too.
+
+Of a record with histograms, `at_least` and `below` follow: the sizes of the gradients that a bin counts. They are empty on
+the lines of all other quantities.
 """
 from __future__ import annotations
 
@@ -24,11 +27,13 @@ import numpy as np
 from minires.arguments import path_of, shown
 from minires.errors import ArgumentError, DataError, file_errors
 from minires.recording.column import Column, kind_named
+from minires.recording.histogram_lines import BIN, COUNTS, Entry, entries_of, histograms_of
 from minires.recording.numbers import ALL_QUANTITIES, Passes, check_numbers
 from minires.text.files import write_csv
 
 NUMBERS = ["pass", "module", "type", "quantity", "value"]
 ABOUT = ["depth", "role", "use_of", "use", "part", "after"]
+BINS = ["at_least", "below"]
 ALWAYS_RECORDED = "output_grad_norm"  # in a file of 0.1.0, which wrote nan for all that was not recorded too
 
 NOT_KNOWN = "?"  # a module of this name is quoted
@@ -46,11 +51,24 @@ def write(path: str | os.PathLike[str], columns: Iterable[Column], passes: Passe
     columns, quantities = list(columns), list(quantities)
     names = [column.name for column in columns]
     tables = [(quantity, passes.values(quantity, names), passes.recorded(quantity, names)) for quantity in quantities]
-    lines = len(passes) * len(columns) * len(quantities)
+    bins = [] if passes.histograms is None else entries_of(passes.histograms.edges)
+    lines = len(passes) * len(columns) * (len(quantities) + len(bins))
     about = [[*_about(column), lines] for column in columns]
-    rows = ([i, column.name, column.kind.__name__, quantity, repr(float(values[i, j])) if recorded[i, j] else "", *about[j]]
-            for i in range(len(passes)) for j, column in enumerate(columns) for quantity, values, recorded in tables)
-    write_csv(path, [*NUMBERS, *ABOUT, "lines"], rows, "to_csv: cannot write")
+    rows = ([i, column.name, column.kind.__name__, entry.quantity, text, *about[j], *(entry[1:] if bins else ())]
+            for i in range(len(passes)) for j, column in enumerate(columns)
+            for entry, text in [*_norms(tables, i, j), *_counts(passes.histograms, bins, i, column.name)])
+    write_csv(path, [*NUMBERS, *ABOUT, "lines", *(BINS if bins else ())], rows, "to_csv: cannot write")
+
+
+def _norms(tables, i, j):
+    """[(entry, text)] of the numbers of pass i and column j."""
+    return [(Entry(quantity), repr(float(values[i, j])) if recorded[i, j] else "") for quantity, values, recorded in tables]
+
+
+def _counts(histograms, bins, i, name):
+    """[(entry, text)] of the counts of pass i and a column."""
+    counts = histograms.of(i, name) if bins else None
+    return [(entry, "" if counts is None else str(counts[place])) for place, entry in enumerate(bins)]
 
 
 def _about(column):
@@ -65,7 +83,7 @@ class Line(NamedTuple):
     number: int  # from 1
     pass_number: int
     column: Column
-    quantity: str
+    entry: Entry
     value: float | None  # None where nothing was recorded
     lines: int | None  # how many there are; None where the file does not say
 
@@ -102,11 +120,12 @@ def _lines(path: Path, text: str) -> Iterator[Line]:
                             f"{','.join(NUMBERS)},…: give a file that record.to_csv wrote")
         columns: dict[str, Column] = {}
         known: dict[tuple[str, ...], Column] = {}  # by the texts that say so: there are few, on many lines
+        places = [i for i, title in enumerate(head) if title in ("module", "type", *ABOUT)]
         for texts in reader:
             if len(texts) != len(head):
                 raise ArgumentError(f"it has {len(texts)} fields, expected {len(head)} as line 1 has")
             fields = dict(zip(head, texts, strict=True))
-            about = (*texts[1:3], *texts[5:])
+            about = tuple(texts[i] for i in places)
             if about not in known:
                 known[about] = column = _column(fields)
                 if columns.setdefault(column.name, column) != column:
@@ -119,23 +138,40 @@ def _lines(path: Path, text: str) -> Iterator[Line]:
 
 
 def _line(number, fields, column):
-    quantity = fields["quantity"]
-    if quantity not in ALL_QUANTITIES:
-        raise ArgumentError(f"quantity is {shown(quantity)}, expected one of {', '.join(ALL_QUANTITIES)}")
+    entry = _entry(fields)
     pass_number = _parsed(fields, "pass", _whole, "the number of a pass, such as 0")
     lines = _parsed(fields, "lines", _whole, "the number of lines") if "lines" in fields else None
-    return Line(number, pass_number, column, quantity, _value(fields, quantity), lines)
+    return Line(number, pass_number, column, entry, _value(fields, entry.quantity), lines)
+
+
+def _entry(fields):
+    """Which number it is."""
+    quantity = fields["quantity"]
+    if quantity not in (*ALL_QUANTITIES, *COUNTS):
+        raise ArgumentError(f"quantity is {shown(quantity)}, expected one of {', '.join((*ALL_QUANTITIES, *COUNTS))}")
+    if quantity != BIN:
+        return Entry(quantity)
+    return Entry(quantity, *[_parsed({title: ""} | fields, title, float, "the size at an end of a bin") for title in BINS])
 
 
 def _value(fields, quantity):
     """The number; None where nothing was recorded."""
     if fields["value"] == "":
         return None
+    if quantity in COUNTS:
+        return _parsed(fields, "value", _count, "a number of elements, such as 12")
     value = _parsed(fields, "value", float, "a number")
     if "depth" not in fields and np.isnan(value) and quantity != ALWAYS_RECORDED:
         return None
     check_numbers("value is", quantity, np.array([value]))
     return value
+
+
+def _count(text):
+    number = float(text)  # "12.0", as programs write who have read a file with empty values
+    if not (number >= 0 and number.is_integer()):
+        raise ValueError(text)
+    return int(number)
 
 
 def _column(fields):
@@ -171,25 +207,42 @@ def _parsed(fields: dict[str, str], title: str, parse: Callable[[str], Any], exp
 def _gathered(path: Path, lines: list[Line]) -> tuple[list[Column], Passes]:
     """The columns, in the order of the file, and the passes; each number once, and none missing in between."""
     columns: dict[str, Column] = {}
-    quantities: dict[str, None] = {}
-    numbers: dict[int, dict[tuple[str, str], float | None]] = {}
+    entries: dict[Entry, None] = {}
+    numbers: dict[int, dict[tuple[Entry, str], float | None]] = {}
     for line in lines:
         columns.setdefault(line.column.name, line.column)
-        quantities.setdefault(line.quantity)
-        row, key = numbers.setdefault(line.pass_number, {}), (line.quantity, line.column.name)
+        entries.setdefault(line.entry)
+        row, key = numbers.setdefault(line.pass_number, {}), (line.entry, line.column.name)
         if key in row:
-            raise _broken(path, line.number, f"the {key[0]} of {key[1]!r} in pass {line.pass_number} stands there a second "
-                                             "time")
+            raise _broken(path, line.number, f"the {_shown(line.entry)} of {key[1]!r} in pass {line.pass_number} stands "
+                                             "there a second time")
         row[key] = line.value
     last = lines[-1].number if lines else 1
     if lines and lines[-1].lines not in (None, len(lines)):
         raise _broken(path, last, f"the file ends after {len(lines)} lines behind the head, and says that they are "
                                   f"{lines[-1].lines}")
-    passes = Passes()
-    for i in range(len(numbers)):
-        row = numbers.get(i, {})
-        for key in ((quantity, name) for name in columns for quantity in quantities):
-            if key not in row:
-                raise _broken(path, last, f"the file ends without the {key[0]} of {key[1]!r} in pass {i}")
-        passes.add_row({key: value for key, value in row.items() if value is not None})
-    return list(columns.values()), passes
+    rows = [numbers.get(i, {}) for i in range(len(numbers))]
+    for i, row in enumerate(rows):
+        for entry, name in ((entry, name) for name in columns for entry in entries):
+            if (entry, name) not in row:
+                raise _broken(path, last, f"the file ends without the {_shown(entry)} of {name!r} in pass {i}")
+    counted = [entry for entry in entries if entry.quantity in COUNTS]
+    try:
+        return list(columns.values()), _passes(rows, counted)
+    except ArgumentError as error:
+        raise _broken(path, last, error) from error
+
+
+def _shown(entry):
+    return entry.quantity if entry.at_least is None else f"{entry.quantity} from {entry.at_least:g} to {entry.below:g}"
+
+
+def _passes(rows, counted):
+    """The passes of these numbers, {(entry, column): number} of each; and the histograms of the entries `counted`."""
+    passes, counts = Passes(), []
+    for row in rows:
+        recorded = {key: value for key, value in row.items() if value is not None}
+        counts.append({key: recorded.pop(key) for key in list(recorded) if key[0].quantity in COUNTS})
+        passes.add_row({(entry.quantity, name): value for (entry, name), value in recorded.items()})
+    passes.histograms = histograms_of(counted, counts)
+    return passes

@@ -90,6 +90,11 @@ class Histograms:
             found.add([(names[column], counts) for column, counts in zip(columns, row, strict=True) if column in names])
         return found
 
+    def of(self, pass_number: int, column: str) -> np.ndarray | None:
+        """The counts of a pass and column; None where nothing was recorded."""
+        names, row = self._rows[pass_number]
+        return row[names.index(column)] if column in names else None
+
     def counts(self, columns: Sequence[str]) -> np.ndarray:
         """(passes, columns, counts); 0 where nothing was recorded."""
         table = np.zeros((len(self._rows), len(columns), len(self.edges) + 3), np.int64)

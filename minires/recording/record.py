@@ -299,8 +299,8 @@ class GradientRecord:
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the record in long form, a line a value: pass,module,type,quantity,value, and what is known of the module.
 
-        The value is empty where nothing was recorded. The flow through the shortcuts and the statistics of the activations
-        are written if they were recorded.
+        The value is empty where nothing was recorded. The flow through the shortcuts, the statistics of the activations and
+        histograms, a line a bin, are written if they were recorded.
         `from_csv` reads the file; csv_files.py says what the columns are.
 
         Raises:

@@ -18,6 +18,7 @@ from minires.course import checks, lesson
 from minires.course import lessons as course
 from minires.course.checks import CONTRADICTS
 from minires.course.claims_page import claims_page
+from minires.course.run import Run
 
 pytestmark = pytest.mark.usefixtures("signals_as_in_a_terminal")
 
@@ -119,6 +120,13 @@ def test_wrong_options_are_refused_before_any_lesson_runs(lessons, tmp_path, cap
     with pytest.raises(SystemExit):
         cli.main(["lesson", "all", "--out", str(tmp_path / "out"), "--no-such"])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_lesson_that_did_not_begin_was_not_interrupted(tmp_path):
+    run = Run(course.Lesson("00", "x", tmp_path / "00_x.py", "X", "Is it?", "", ""), tmp_path)
+    assert run.outcome == "not run"
+    run.seconds = 1.0
+    assert run.outcome == "interrupted"
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import re
 import pytest
 from matplotlib import pyplot
 
+from minires.recording.csv_files import BINS
 from tests.docs.page import FOLDER, python_blocks, run
 
 
@@ -22,7 +23,7 @@ def test_the_page_runs_and_says_what_is_in_the_file(tmp_path, capsys):
         head = next(csv.reader(file))
     page = (FOLDER / "records.md").read_text(encoding="utf-8")
     table = "\n".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
-    assert re.findall(r"`(\w+)`", table) == head
+    assert re.findall(r"`(\w+)`", table) == head + BINS
     assert names["again"].types == names["record"].types
     columns = {column.name: column for column in names["branches"].columns}
     assert (columns["side"].depth, columns["layers.2.0"].depth, columns["side"].after) == (3, 3, ("layers.1",))

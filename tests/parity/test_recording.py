@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 import minires as mr
-from minires import models, nn, ops
+from minires import models, nn, ops, optim
 from minires.errors import ArgumentError, DTypeError, StateError
 from minires.recording.numbers import QUANTITIES
 from tests.parity.comparison import normal, to_numpy, to_torch
@@ -220,6 +220,75 @@ def test_a_recurrent_net_has_the_uses_of_its_twin_checkpointed_or_not(reentrant)
     assert two.names[-1] == "head"
     assert two.select("cell").names == ["cell", "cell@2", "cell@3", "cell@4"]
     assert_same_record(one, two, with_depth=not reentrant)  # such a checkpoint hides what was computed from what
+
+
+E, L = 8, 5  # the length of the vectors, and of the sequences
+
+
+class TransformerBlock(nn.Module):
+    """x + attention(norm(x)), and y + layers(norm(y)): the pre-norm form."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.attention = nn.LayerNorm(E), nn.MultiheadAttention(E, num_heads=2)
+        self.norm2, self.wide, self.act, self.narrow = nn.LayerNorm(E), nn.Linear(E, 16), nn.GELU(), nn.Linear(16, E)
+
+    def forward(self, x):
+        N, L, E = x.shape
+        x = x + self.attention(self.norm1(x))[0]
+        y = self.norm2(x).reshape(N * L, E)                         # (N, L, E) -> (N·L, E)
+        return x + self.narrow(self.act(self.wide(y))).reshape(N, L, E)
+
+
+class TorchAttention(torch.nn.Module):
+    """As `nn.MultiheadAttention` has it, whose first three products are layers, and PyTorch's are none."""
+
+    def __init__(self):
+        super().__init__()
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = [torch.nn.Linear(E, E) for _ in range(4)]
+
+    def forward(self, x):
+        q, k, v = [layer(x).unflatten(2, (2, E // 2)).transpose(1, 2)  # (N, L, E) -> (N, H, L, D)
+                   for layer in (self.q_proj, self.k_proj, self.v_proj)]
+        weights = (q @ k.transpose(2, 3) / math.sqrt(E // 2)).softmax(dim=3)
+        y = (weights @ v).transpose(1, 2).flatten(2)                # (N, H, L, D) -> (N, L, E)
+        return self.out_proj(y), weights.mean(dim=1)
+
+
+class TorchTransformerBlock(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.attention, self.norm2 = torch.nn.LayerNorm(E), TorchAttention(), torch.nn.LayerNorm(E)
+        self.wide, self.act, self.narrow = torch.nn.Linear(E, 16), torch.nn.GELU(), torch.nn.Linear(16, E)
+
+    def forward(self, x):
+        x = x + self.attention(self.norm1(x))[0]
+        return x + self.narrow(self.act(self.wide(self.norm2(x))))
+
+
+def test_a_small_transformer_has_the_record_of_its_twin():
+    ours = nn.Sequential(nn.Embedding(7, E), TransformerBlock(), TransformerBlock(), nn.LayerNorm(E)).astype(np.float64)
+    theirs = torch.nn.Sequential(torch.nn.Embedding(7, E), TorchTransformerBlock(), TorchTransformerBlock(),
+                                 torch.nn.LayerNorm(E)).double()
+    ours.load_state_dict({name: normal(*array.shape, seed=i) for i, (name, array) in enumerate(ours.state_dict().items())})
+    theirs.load_state_dict(to_torch(ours.state_dict()))
+    words = np.random.default_rng(0).integers(7, size=(3, L))
+    optimizers = optim.AdamW(ours.parameters(), lr=0.01), torch.optim.AdamW(theirs.parameters(), lr=0.01)
+    one, two = [mr.record_gradients(net, optimizer, activations=True, histograms=True)
+                for net, optimizer in zip((ours, theirs), optimizers, strict=True)]
+    with one, two:
+        for i in range(3):
+            dy = normal(3, L, E, seed=i)
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            ours(words).backward(dy)
+            theirs(torch.from_numpy(words)).backward(torch.from_numpy(dy))
+            for optimizer in optimizers:
+                optimizer.step()
+    assert {"1.attention.q_proj", "1.attention.out_proj", "2.attention[0]"} <= set(two.names)
+    assert_same_record(one, two)
+    assert_same_record(one, two, quantities=("activation_std", "activation_zeros"))
+    np.testing.assert_array_equal(two.output_grad_counts, one.output_grad_counts)
 
 
 # ---- what a column is

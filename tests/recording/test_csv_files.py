@@ -1,4 +1,5 @@
 """A record that was written as CSV is read back as it was; a file that is damaged or foreign is refused by its line."""
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,17 @@ def record_of_a_residual_net():
     return record
 
 
-RECORDS = {"net": record_of_a_net, "residual": record_of_a_residual_net, "empty": mr.GradientRecord}
+def record_with_histograms():
+    """Of zeros, NaN and a layer that runs in one of two passes."""
+    net = Net()
+    with mr.record_gradients(net, activations=True, histograms=[0.1, 0.2, 1]) as record:
+        for scale in (1, np.nan):
+            (net(vectors(), branch=scale == 1) * scale).sum().backward()
+    return record
+
+
+RECORDS = {"net": record_of_a_net, "residual": record_of_a_residual_net, "histograms": record_with_histograms,
+           "empty": mr.GradientRecord}
 
 
 def there_and_back(record, path):
@@ -75,6 +86,10 @@ def assert_equal(found, record):
     for quantity in ALL_QUANTITIES:
         np.testing.assert_array_equal(found.values(quantity), record.values(quantity), err_msg=quantity)
         np.testing.assert_array_equal(found.missing(quantity), record.missing(quantity), err_msg=quantity)
+    assert found.has_histograms == record.has_histograms
+    if record.has_histograms:
+        np.testing.assert_array_equal(found.histogram_edges, record.histogram_edges)
+        np.testing.assert_array_equal(found.output_grad_counts, record.output_grad_counts)
     for one, other in zip(found.columns, record.columns, strict=True):
         assert one._replace(kind=object, module="") == other._replace(kind=object, module="")
         assert (one.is_block, one.module_name) == (other.is_block, other.module_name)
@@ -125,13 +140,59 @@ def outcome(draw, record):
         return str(error)
 
 
+def test_a_histogram_is_a_line_a_bin(tmp_path):
+    with mr.record_gradients(net := nn.Sequential(nn.ReLU()), histograms=[0.5, 2]) as record:
+        net(vectors()).backward(np.array([[0, 0.1, 0.5], [1, -3, np.nan]], np.float32))
+    record.to_csv(tmp_path / "record.csv")
+    lines = (tmp_path / "record.csv").read_text().splitlines()
+    assert lines[0].endswith(",after,lines,at_least,below")
+    assert [line.split(",")[3:5] + line.split(",")[-3:] for line in lines[-5:]] == [
+        ["output_grad_zeros", "1", "9", "", ""],
+        ["output_grad_histogram", "1", "9", "0.0", "0.5"],
+        ["output_grad_histogram", "2", "9", "0.5", "2.0"],
+        ["output_grad_histogram", "1", "9", "2.0", "inf"],
+        ["output_grad_not_finite", "1", "9", "", ""]]
+
+
+def test_histograms_of_a_file_are_whole(tmp_path):
+    record_with_histograms().to_csv(tmp_path / "record.csv")
+    lines = list(csv.DictReader((tmp_path / "record.csv").read_text(encoding="utf-8").splitlines(keepends=True)))
+    first = next(line for line in lines if line["quantity"] == "output_grad_histogram")
+
+    def found(lines):
+        with (tmp_path / "other.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, [title for title in first if title != "lines"], extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(lines)
+        return mr.GradientRecord.from_csv(tmp_path / "other.csv")
+
+    def with_first(**changed):
+        return [line | changed if line is first else line for line in lines]
+
+    assert not found([line for line in lines if line["quantity"] in ALL_QUANTITIES]).has_histograms
+    as_floats = [line | {"value": line["value"] and str(float(line["value"]))} for line in lines]
+    np.testing.assert_array_equal(found(as_floats).output_grad_counts, found(lines).output_grad_counts)
+    for changed, message in (
+        ([line for line in lines if line["at_least"] != "0.1"], "not the counts of zeros, of bins that follow one another"),
+        ([line for line in lines if line["quantity"] != "output_grad_zeros"], "not the counts of zeros"),
+        ([line for line in lines if line is not first], r"without the output_grad_histogram from 0 to 0\.1 of"),
+        (with_first(value=""), "pass 0 has the counts of some bins"),
+        (with_first(value="1.5"), r"value is '1\.5', expected a number of elements"),
+        (with_first(value="-1"), "value is '-1', expected a number of elements"),
+        (with_first(at_least="x"), "at_least is 'x', expected the size at an end of a bin"),
+        ([*lines, first], "stands there a second time"),
+    ):
+        with pytest.raises(DataError, match=message):
+            found(changed)
+
+
 @pytest.mark.parametrize("draw", [
-    mr.plot.gradient_norms, mr.plot.gradient_heatmap, mr.plot.shortcut_flow,
+    mr.plot.gradient_norms, mr.plot.gradient_heatmap, mr.plot.shortcut_flow, mr.plot.gradient_histograms,
     lambda record: mr.plot.gradient_norms(record, quantity="weight_grad_norm"),
     lambda record: mr.plot.gradient_norms(record, quantity="update_ratio"),
-], ids=["norms", "map", "flow", "weights", "updates"])
+], ids=["norms", "map", "flow", "histograms", "weights", "updates"])
 def test_what_was_read_is_drawn_as_before(draw, tmp_path):
-    for make in (record_of_a_net, record_of_a_residual_net):
+    for make in (record_of_a_net, record_of_a_residual_net, record_with_histograms):
         record = make()
         assert outcome(draw, there_and_back(record, tmp_path / "record.csv")) == outcome(draw, record)
     pyplot.close("all")
