@@ -274,9 +274,9 @@ def test_a_small_transformer_has_the_record_of_its_twin():
     theirs.load_state_dict(to_torch(ours.state_dict()))
     words = np.random.default_rng(0).integers(7, size=(3, L))
     optimizers = optim.AdamW(ours.parameters(), lr=0.01), torch.optim.AdamW(theirs.parameters(), lr=0.01)
-    one, two = [mr.record_gradients(net, optimizer, activations=True, histograms=True)
-                for net, optimizer in zip((ours, theirs), optimizers, strict=True)]
-    with one, two:
+    recorders = [mr.record_gradients(net, optimizer, activations=True, histograms=True)
+                 for net, optimizer in zip((ours, theirs), optimizers, strict=True)]
+    with recorders[0] as one, recorders[1] as two:
         for i in range(3):
             dy = normal(3, L, E, seed=i)
             for optimizer in optimizers:
