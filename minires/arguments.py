@@ -190,6 +190,12 @@ def instance(owner: str, argument: str, value: Any, kind: type[Instance], expect
     return value
 
 
+def no_tensor(owner: str, expected: str, value: Any) -> DTypeError:
+    """The error that this value is no tensor, and what to do."""
+    several = "; of several tensors give one, as in y[0]" if isinstance(value, (tuple, list, Mapping)) else ""
+    return DTypeError(f"{owner}: expected {expected}, got {type(value).__name__}: wrap arrays in mr.Tensor(…){several}")
+
+
 def random_generator(owner: str, value: Any) -> np.random.Generator:
     """`value`, which is a generator of NumPy's, or a DTypeError."""
     return instance(owner, "generator", value, np.random.Generator, "a np.random.Generator: np.random.default_rng(seed)")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minires.arguments import no_tensor
 from minires.arrays.backend import Array, MaybeNone, is_array, use_one_device
 from minires.engine.call_site import call_site, where
 from minires.engine.state import runs_definition, state
@@ -120,7 +121,7 @@ class Op:
         """What stands for an input that is no tensor: None for an absent bias. Arithmetic also takes numbers and arrays."""
         if x is None and inputs[0] is not None:
             return None
-        raise DTypeError(f"{self.title}: expected tensors, got {type(x).__name__}: wrap arrays in mr.Tensor(…)")
+        raise no_tensor(self.title, "tensors", x)
 
     @property
     def current_forward(self) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
-from minires.arguments import is_whole_number, list_of, number, shown
+from minires.arguments import is_whole_number, list_of, no_tensor, number, shown
 from minires.arrays.backend import Array, array_module
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
@@ -56,7 +56,7 @@ def split(x: Tensor, sizes_or_count: int | Sequence[int], axis: int = 0) -> tupl
         ArgumentError: `sizes_or_count` is neither.
     """
     if not isinstance(x, Tensor):
-        raise DTypeError(f"split: expected a tensor, got {type(x).__name__}: wrap arrays in mr.Tensor(…)")
+        raise no_tensor("split", "a tensor", x)
     axis = one_axis("split", axis, x.shape)
     sizes = _sizes(sizes_or_count, x.shape, axis)
     before = (slice(None),) * axis

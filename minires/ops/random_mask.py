@@ -1,11 +1,10 @@
 """Dropout: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov 2014 (JMLR 15)."""
 import numpy as np
 
-from minires.arguments import flag, given_or_new_generator, number
+from minires.arguments import flag, given_or_new_generator, no_tensor, number
 from minires.arrays.backend import Array, array_module
 from minires.engine.op import Op
 from minires.engine.tensor import Tensor
-from minires.errors import DTypeError
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: np.random.Generator | None = None) -> Tensor:
@@ -30,7 +29,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: np.rand
     """
     op = Dropout(p, given_or_new_generator("dropout", generator))
     if not isinstance(x, Tensor):
-        raise DTypeError(f"dropout: expected a tensor, got {type(x).__name__}: wrap arrays in mr.Tensor(…)")
+        raise no_tensor("dropout", "a tensor", x)
     return op(x) if flag("dropout", "training", training) and op.p > 0 else x
 
 

@@ -1,6 +1,7 @@
 """Histograms of gradients: how many elements of each column's gradient are of which size, pass by pass."""
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from minires.errors import ArgumentError
 
 # Half a decade each; float32 goes further down, to 1e-45, but an update by 1e-16 of a weight's size is none
 HALF_DECADES = 10.0 ** np.arange(-16, 4.5, 0.5)
+
+SMALLEST = 5e-324  # above 0: the first number that float64 holds
 
 ZEROS, BELOW, FIRST, ABOVE, NOT_FINITE = 0, 1, 2, -2, -1  # places in a vector of counts; the bins stand from FIRST to ABOVE
 
@@ -41,19 +44,24 @@ def count(gradient: Array, edges: np.ndarray) -> Array:
     """
     use_device_of(gradient)
     xp = array_module(gradient)
-    size = xp.abs(gradient).astype(np.float64)  # in which each float32 number is what it was, on either side of an edge
-    is_finite = xp.isfinite(size)
-    size = xp.where(is_finite, size, -1.0)  # below all edges
+    size = xp.abs(gradient)
+    total = np.count_nonzero if xp is np else xp.sum  # NumPy's sum of bools takes several times as long
     counts = xp.zeros(len(edges) + 3, dtype=np.int64)
-    counts[ZEROS] = xp.sum(size == 0)
-    counts[NOT_FINITE] = xp.sum(~is_finite)
-    at_least = xp.sum(size > 0)
-    for i, edge in enumerate(edges.tolist()):
-        from_here = xp.sum(size >= edge)
-        counts[BELOW + i] = at_least - from_here
-        at_least = from_here
-    counts[ABOVE] = at_least
+    before: Any = 0
+    for i, start in enumerate(_starts(edges, gradient.dtype)):
+        below = total(size < start)
+        counts[i] = below - before
+        before = below
+    counts[NOT_FINITE] = gradient.size - before
     return counts
+
+
+def _starts(edges, dtype):
+    """Where each count but the first starts, as numbers of this dtype: the least that are not below."""
+    starts = np.array([SMALLEST, *edges, math.inf])
+    with np.errstate(over="ignore"):
+        rounded = starts.astype(dtype)
+    return np.where(rounded < starts, np.nextafter(rounded, np.array(math.inf, dtype)), rounded).tolist()
 
 
 class Histograms:

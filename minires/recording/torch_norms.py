@@ -29,11 +29,12 @@ def euclidean_norm(x: Any) -> Any:
         return scale * torch.linalg.vector_norm(x / scale)
     if _has_rows(x):
         rows, rest = _rows(x)
-        norms = torch.linalg.vector_norm(rows, dim=1)                                     # (N, 512) -> (N,)
-        norm = torch.hypot(*[torch.linalg.vector_norm(part.to(torch.float64)) for part in (norms, rest)])
+        norm = torch.linalg.vector_norm(torch.linalg.vector_norm(rows, dim=1), dtype=torch.float64)  # (N, 512) -> (N,) -> ()
+        if rest.numel():
+            norm = torch.hypot(norm, torch.linalg.vector_norm(rest, dtype=torch.float64))
         if _is_safe(norm):
             return norm
-    return torch.linalg.vector_norm(x.to(torch.float64))
+    return torch.linalg.vector_norm(x, dtype=torch.float64)
 
 
 def _has_rows(x):

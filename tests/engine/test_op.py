@@ -128,6 +128,11 @@ def test_ops_take_tensors(value):
         Double()(value)
 
 
+def test_several_tensors_in_place_of_one_are_told_from_arrays():
+    with pytest.raises(DTypeError, match=r"got tuple: wrap arrays in .*; of several tensors give one, as in y\[0\]"):
+        Double()((leaf(2), leaf(2)))
+
+
 # ---- the note under an error
 
 def notes_of(error):
