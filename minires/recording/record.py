@@ -44,7 +44,8 @@ class GradientRecord:
         names: names of the columns, which begin with the module's dotted name, such as "layer2.0.conv1".
         types: the modules' class names, such as "Conv2d".
         output_grad_norm: ‖dL/d(output)‖, array (passes, modules); NaN where no gradient reached the output.
-        weight_grad_norm: ‖dL/dW‖ of the module's own `weight`, NaN where it has none.
+        weight_grad_norm: ‖dL/dW‖ of the module's `weight`, or of a layer's matrices together where none has this name; else
+            NaN.
         weight_norm: ‖W‖ when the pass ran, before the update.
         update_ratio: ‖W after the optimizer's step - W before‖ / ‖W before‖, NaN without an optimizer.
         flow_through_shortcut: of a block y = F(x) + S(x), ‖(∂S/∂x)ᵀ dL/dy‖; NaN where there is no shortcut, where x wants

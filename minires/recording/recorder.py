@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minires.arguments import flag
-from minires.arrays.backend import Array, use_device_of
+from minires.arrays.backend import Array, array_module, beside, use_device_of
 from minires.arrays.norms import euclidean_norm, ratio
 from minires.engine.backward import BackwardStep
 from minires.engine.hooks import BackwardHook
@@ -243,14 +243,21 @@ class GradientRecorder(BackwardHook):
             self._layout.append(use)
         for part, op in outputs:
             self._outputs.setdefault(op, []).append((use, part))
+        for weight in self._weights_of(module):
+            if weight.op is None:
+                self._note_weight(weight, use.name)
+
+    def _weights_of(self, module):
+        """Its `weight`; of a layer of one's own that has none, all its kernels and matrices."""
         weight = vars(module).get("weight")  # without a search for what is not there
-        if isinstance(weight, Tensor) and weight.op is None:
-            self._note_weight(weight, use.name)
+        if isinstance(weight, Tensor):
+            return [weight]
+        matrices = [parameter for _, parameter in module.own_parameters() if parameter.ndim >= 2]
+        return [] if matrices and any(module.children()) else matrices  # a block's are no layer's
 
     def _is_layer(self, module):
         """Is its weight a kernel or a matrix?"""
-        weight = vars(module).get("weight")
-        return isinstance(weight, Tensor) and weight.ndim >= 2
+        return any(weight.ndim >= 2 for weight in self._weights_of(module))
 
     def _is_rebuilding(self):
         """Does a checkpoint run its part again, in the backward pass?"""
@@ -430,23 +437,35 @@ class GradientRecorder(BackwardHook):
 
     def after_update(self, optimizer: Optimizer) -> None:
         """Add the update ratio to the numbers of the last pass."""
-        ratios = []
+        norms: dict[Key, tuple[Array, Array]] = {}  # of the moves of a column's weights, and of these before
         for place, before in self._before_update.items():
             weight, keys = self._weights[place]
-            moved = self._update_ratio(weight, before)
-            ratios += [(key, moved) for key in keys["update_ratio"]]
+            one = self._move(weight, before)
+            for key in keys["update_ratio"]:
+                norms[key] = one if key not in norms else self._together(norms[key], one)
         self._before_update = {}
         self._awaits_update = False
-        self.record.passes.add_to_last(self._as_arrays(ratios))
+        self.record.passes.add_to_last(self._as_arrays([(key, self._ratio(*of_key)) for key, of_key in norms.items()]))
 
     def _copy_of(self, weight):
         use_device_of(weight.data)
         return weight.data.copy()
 
-    def _update_ratio(self, weight, before):
+    def _ratio(self, moved, before):
         """‖W - W before‖ / ‖W before‖, NaN where the weight was 0."""
+        use_device_of(before)
+        return ratio(moved, before)
+
+    def _move(self, weight, before):
+        """(‖W - W before‖, ‖W before‖)."""
         use_device_of(weight.data)
-        return ratio(euclidean_norm(weight.data - before), euclidean_norm(before))
+        return euclidean_norm(weight.data - before), euclidean_norm(before)
+
+    def _together(self, norms, others):
+        """The norms of two arrays together, for each pair."""
+        xp = array_module(norms[0])
+        use_device_of(norms[0])
+        return tuple(xp.hypot(one, beside(other, one)) for one, other in zip(norms, others, strict=True))
 
 
 def _of_uses(one):

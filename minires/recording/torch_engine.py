@@ -38,9 +38,18 @@ def is_view(x: torch.Tensor) -> bool:
     return x._is_view()
 
 
-def own_weight(module: torch.nn.Module) -> torch.nn.Parameter | None:
-    """The parameter `weight` of a module, without a search for what is not there."""
-    return module._parameters.get("weight")
+def own_weights(module: torch.nn.Module) -> list[torch.Tensor]:
+    """The parameter `weight` of a module; of a layer that has none, such as an LSTM, all its kernels and matrices."""
+    weight = module._parameters.get("weight")  # without a search for what is not there
+    if weight is not None:
+        return [weight]
+    own: list[torch.Tensor] = [parameter for parameter in module._parameters.values() if parameter is not None]
+    matrices = [parameter for parameter in own if parameter.ndim >= 2]
+    if isinstance(module, torch.nn.MultiheadAttention):
+        return [*matrices, module.out_proj.weight]  # of a layer in it that never runs itself
+    if matrices and (module._modules or hasattr(module, "weight")):
+        return []  # a block's are no layer's; `torch.nn.utils.weight_norm` computes the weight of others
+    return matrices
 
 
 def next_number() -> int:

@@ -38,7 +38,7 @@ from minires.recording.torch_engine import (
     current_pass,
     is_transformed,
     is_view,
-    own_weight,
+    own_weights,
     version_of,
 )
 from minires.recording.torch_flow import Fork, Terms, TorchFlow, measured
@@ -248,8 +248,7 @@ class TorchRecorder(GradientRecorder):
             if self._is_new:
                 self._note_before(use, [other for other, _ in hook.uses] or self._uses_before(tensor.grad_fn))
             hook.uses.append((use, part))
-        weight = own_weight(module)
-        if weight is not None:
+        for weight in own_weights(module):
             self._note_weight(weight, use.name)
             if weight.requires_grad and id(weight) not in self._watched_weights:
                 self._watched_weights.add(id(weight))
@@ -311,7 +310,8 @@ class TorchRecorder(GradientRecorder):
         """Is its weight a kernel or a matrix? One that is computed anew for each forward, by a parametrization, counts."""
         if id(module) not in self._is_layer_of:
             weight: Any = getattr(module, "weight", None)
-            self._is_layer_of[id(module)] = isinstance(weight, torch.Tensor) and weight.ndim >= 2
+            weights = [weight] if isinstance(weight, torch.Tensor) else own_weights(module)
+            self._is_layer_of[id(module)] = any(weight.ndim >= 2 for weight in weights)
         return self._is_layer_of[id(module)]
 
     def _is_rebuilding(self):
@@ -422,8 +422,14 @@ class TorchRecorder(GradientRecorder):
     def _copy_of(self, weight):
         return weight.detach().clone()
 
-    def _update_ratio(self, weight, before):
-        return ratio(euclidean_norm(weight.detach() - before), euclidean_norm(before))
+    def _ratio(self, moved, before):
+        return ratio(moved, before)
+
+    def _move(self, weight, before):
+        return euclidean_norm(weight.detach() - before), euclidean_norm(before)
+
+    def _together(self, norms, others):
+        return tuple(torch.hypot(one, other.to(one.device)) for one, other in zip(norms, others, strict=True))
 
 
 def _tensors_in(inputs, options):

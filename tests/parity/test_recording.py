@@ -291,6 +291,76 @@ def test_a_small_transformer_has_the_record_of_its_twin():
     np.testing.assert_array_equal(two.output_grad_counts, one.output_grad_counts)
 
 
+# ---- whose weights are in a column
+
+
+class LastOf(torch.nn.Module):
+    """The last output of a layer that returns several."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(*[x] * (3 if isinstance(self.layer, torch.nn.MultiheadAttention) else 1))[0][:, -1]
+
+
+class Bilinear(torch.nn.Module):
+    """x A B x, with weights of its own names."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.scale = [torch.nn.Parameter(images(*shape)) for shape in ((4, 3), (3, 4), (4,))]
+
+    def forward(self, x):
+        return [x * self.scale * (x @ self.a @ self.b)]
+
+
+@pytest.mark.parametrize(("layer", "weights"), [
+    (torch.nn.LSTM(4, 3, num_layers=2, batch_first=True), ["weight_ih_l0", "weight_hh_l0", "weight_ih_l1", "weight_hh_l1"]),
+    (torch.nn.GRUCell(4, 3), ["weight_ih", "weight_hh"]),
+    (torch.nn.MultiheadAttention(4, 2, batch_first=True), ["in_proj_weight", "out_proj.weight"]),
+    (Bilinear(), ["a", "b"]),
+], ids=["LSTM", "GRUCell", "attention", "own"])
+def test_a_layer_without_a_weight_of_this_name_has_all_its_matrices_in_its_column(layer, weights):
+    net = (torch.nn.Sequential(layer) if isinstance(layer, torch.nn.GRUCell) else LastOf(layer)).double()
+    weights = [layer.get_parameter(name) for name in weights]
+    before = [weight.detach().clone() for weight in weights]
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with mr.record_gradients(net, optimizer) as record:
+        net(images(*([2, 4] if isinstance(layer, torch.nn.GRUCell) else [2, 5, 4]))).square().sum().backward()
+        optimizer.step()
+    column = record.columns[record.names.index("0" if "0" in record.names else "layer")]
+    assert (column.is_layer, column.depth) == (True, 1)
+
+    def norm(tensors):
+        return math.hypot(*[float(x.norm()) for x in tensors])
+
+    at = record.select(column.name).names.index(column.name)
+    found = {quantity: record.select(column.name).values(quantity)[0, at] for quantity in QUANTITIES[1:]}
+    moves = [weight.detach() - old for weight, old in zip(weights, before, strict=True)]
+    expected = norm([weight.grad for weight in weights]), norm(before), norm(moves) / norm(before)
+    assert found == pytest.approx(dict(zip(QUANTITIES[1:], expected, strict=True)), rel=1e-12)
+
+
+def test_parameters_of_a_block_and_scales_are_no_weights():
+    class Block(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.position, self.layer = torch.nn.Parameter(images(5, 4)), torch.nn.Linear(4, 4).double()
+
+        def forward(self, x):
+            return self.layer(x + self.position)
+
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        normed = torch.nn.utils.weight_norm(torch.nn.Linear(4, 4).double())
+    net = torch.nn.Sequential(Block(), normed, torch.nn.RMSNorm(4).double())
+    record = recorded(net, images(2, 5, 4))
+    assert record.names == ["0.layer", "0", "1", "2"]
+    assert [column.depth for column in record.columns] == [1, 1, 2, 2]
+    assert record.missing("weight_grad_norm").tolist() == [[False, True, True, False]]
+
+
 # ---- what a column is
 
 

@@ -303,6 +303,38 @@ def test_tied_weights_are_those_of_both_modules():
     np.testing.assert_allclose(linear.weight_grad_norm[0, 0], np.linalg.norm(net[0].weight.grad), rtol=1e-6)
 
 
+class Product(nn.Module):
+    """x A B + c, a layer with weights of its own names; or a block around a layer, with the same."""
+
+    def __init__(self, layer=None):
+        super().__init__()
+        self.a, self.b, self.c = [nn.Parameter(np.random.default_rng(i).standard_normal(shape).astype(np.float32))
+                                  for i, shape in enumerate(((3, 5), (5, 3), (3,)))]
+        if layer is not None:
+            self.layer = layer
+
+    def forward(self, x):
+        y = x @ self.a @ self.b + self.c
+        return self.layer(y) if hasattr(self, "layer") else y
+
+
+def test_a_layer_without_a_weight_of_this_name_has_all_its_matrices_in_its_column():
+    net = nn.Sequential(Product(), Product(nn.Linear(3, 3)))
+    optimizer, matrices = optim.SGD(net.parameters(), lr=0.1), (net[0].a, net[0].b)
+    before = [matrix.data.copy() for matrix in matrices]
+    with mr.record_gradients(net, optimizer) as record:
+        (net(vectors()) * 3).sum().backward()
+        optimizer.step()
+    assert [(column.name, column.depth, column.is_layer) for column in record.columns] == [
+        ("0", 1, True), ("1.layer", 2, True), ("1", 2, False)]  # the matrices of a block are no layer's
+    moves = [matrix.data - old for matrix, old in zip(matrices, before, strict=True)]
+    weight_norm, moved = [math.hypot(*map(np.linalg.norm, arrays)) for arrays in (before, moves)]
+    assert record.weight_grad_norm[0, 0] == pytest.approx(moved / 0.1, rel=1e-5)
+    assert record.weight_norm[0, 0] == pytest.approx(weight_norm, rel=1e-6)
+    assert record.update_ratio[0, 0] == pytest.approx(moved / weight_norm, rel=1e-6)
+    assert record.missing("weight_norm").tolist() == [[False, False, True]]
+
+
 def test_a_module_that_runs_twice_has_the_norm_of_each_output():
     layer = nn.Linear(3, 3)
     net = nn.Sequential(layer, nn.Tanh(), layer)
