@@ -1,4 +1,6 @@
 """What the recorder costs: the table, and a step that is measured."""
+import pytest
+
 from benchmarks import recorder
 
 
@@ -10,6 +12,7 @@ def test_the_table_has_a_row_for_each_kind():
 
 
 def test_each_kind_is_measured():
+    pytest.importorskip("threadpoolctl")
     measured = recorder.measure("minires", batch=1, threads=1, rounds=1)
     assert list(measured) == list(recorder.KINDS)
     for with_it, without, minima, medians in measured.values():
